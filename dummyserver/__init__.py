@@ -1,0 +1,11 @@
+"""Servers to test an HTTP client against, all of them on loopback addresses.
+
+``server``
+    a well-behaved web server (tornado) over http, https and IPv6;
+``script``
+    a raw server that plays a conversation byte by byte, however wrong it is;
+``certs``
+    certificates made for the occasion: good, expired, for another host, for a client.
+
+Nothing is imported here: a test loads only the server it needs.
+"""

@@ -1,0 +1,305 @@
+"""Bodies of HTTP/1.1 messages, read from a buffered stream (RFC 9112, sections 6 and 7).
+
+Three ways to end, one interface: :class:`LengthBody`, :class:`ChunkedBody` and
+:class:`UntilCloseBody`.  ``read(n)`` returns `n` bytes unless the body ends before, ``read1``
+what is at hand or one receive brings; ``b""`` (or 0) means the end.  ``complete`` becomes true when the framing says so and by nothing
+else; a body that ended early is never complete, and its connection never used again.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from .._collections import HTTPHeaderDict
+from ..exceptions import IncompleteRead, InvalidChunkLength, ProtocolError
+from .framing import Framing
+from .head import MAX_HEAD_BYTES, MAX_HEAD_LINES, parse_fields
+from .stream import ByteStream
+
+#: Longest chunk-size line and trailer line, bytes, extensions included.  Without a bound a
+#: server could fill our memory without ever starting a chunk.
+MAX_LINE_BYTES = 65536
+#: Bodies up to this declared length are read into one buffer of that length; above, memory
+#: grows with what arrives instead of with what was announced.
+MAX_BUFFER_AHEAD = 1 << 30
+_PIECE = 1 << 20
+# 16 hex digits hold every length that exists; the bound keeps int() cheap.
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r?\n")
+
+
+class LengthBody:
+    """A body whose length is known beforehand; received straight into its destination."""
+
+    __slots__ = ("_done", "_stream", "complete", "left")
+
+    def __init__(self, stream: ByteStream, length: int) -> None:
+        self._stream = stream
+        self._done = 0
+        self.left: int | None = length
+        self.complete = length == 0
+
+    def _took(self, count: int) -> None:
+        assert self.left is not None
+        self._done += count
+        self.left -= count
+        if not self.left:
+            self.complete = True
+
+    def read(self, amt: int) -> bytes:
+        assert self.left is not None
+        wanted = min(amt, self.left)
+        stream = self._stream
+        if wanted <= stream.buffered:
+            data = stream.take(wanted)
+        else:
+            data = _read_into_bytes(stream, min(wanted, MAX_BUFFER_AHEAD))
+        self._took(len(data))
+        return data
+
+    def read_all(self) -> bytes:
+        assert self.left is not None
+        data = self.read(self.left)
+        if self.left and len(data) < MAX_BUFFER_AHEAD:
+            raise self.incomplete()
+        if self.left:
+            data += b"".join(iter(lambda: self.read(_PIECE), b""))
+            if self.left:
+                raise self.incomplete()
+        return data
+
+    def incomplete(self) -> IncompleteRead:
+        """Return the error for a body that ended before its length."""
+        assert self.left is not None
+        return IncompleteRead(self._done, self.left)
+
+    def read1(self, amt: int) -> bytes:
+        assert self.left is not None
+        data = self._stream.read1(min(amt, self.left) if amt >= 0 else self.left)
+        self._took(len(data))
+        return data
+
+    def readinto(self, view: memoryview) -> int:
+        assert self.left is not None
+        count = self._stream.readinto(view[: self.left] if len(view) > self.left else view)
+        self._took(count)
+        return count
+
+
+class UntilCloseBody:
+    """A body that lasts until the server closes (RFC 9112, 6.3, rule 8)."""
+
+    __slots__ = ("_stream", "complete")
+
+    left: int | None = None
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self.complete = False
+
+    def read(self, amt: int) -> bytes:
+        data = _read_pieces(self._stream, amt)
+        if len(data) < amt:
+            self.complete = True
+        return data
+
+    def read_all(self) -> bytes:
+        data = b"".join(iter(lambda: self._stream.read1(_PIECE), b""))
+        self.complete = True
+        return data
+
+    def read1(self, amt: int) -> bytes:
+        data = self._stream.read1(amt)
+        if not data and amt:
+            self.complete = True
+        return data
+
+    def readinto(self, view: memoryview) -> int:
+        count = self._stream.readinto(view)
+        if count < len(view):
+            self.complete = True
+        return count
+
+
+class ChunkedBody:
+    """One chunked body (RFC 9112, 7.1).
+
+    The stream stands at the first chunk-size line; when ``complete``, behind the trailer
+    section, so that the connection can carry the next exchange.
+
+    :ivar trailers: the fields behind the last chunk, None until then and when there were none.
+    :raises InvalidChunkLength: (by each read) a size line is not hexadecimal.
+    :raises ProtocolError: (by each read) a line too long, no CRLF behind a chunk, or an end
+        before the last chunk.
+    """
+
+    __slots__ = ("_in_chunk", "_stream", "chunk_left", "complete", "done", "trailers")
+
+    left: int | None = None
+    length_remaining: int | None = None
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._in_chunk = False
+        #: Bytes of the present chunk that were not read; 0 between chunks.
+        self.chunk_left = 0
+        #: Content bytes read so far.
+        self.done = 0
+        self.complete = False
+        self.trailers: HTTPHeaderDict | None = None
+
+    def tell(self) -> int:
+        """Return the number of content bytes read so far."""
+        return self.done
+
+    def next_chunk(self) -> int:
+        """Go to the next chunk unless inside one; return the bytes left in it, 0 at the end."""
+        if self.chunk_left or self.complete:
+            return self.chunk_left
+        self._end_chunk()
+        size = parse_chunk_size(self._stream.read_line(MAX_LINE_BYTES + 1), self)
+        if size:
+            self.chunk_left = size
+            self._in_chunk = True
+        else:
+            self.trailers = read_trailers(self._stream)
+            self.complete = True
+        return size
+
+    def _end_chunk(self) -> None:
+        if self._in_chunk:
+            line = self._stream.read_line(2)
+            if line not in (b"\r\n", b"\n"):
+                raise ProtocolError(
+                    "Response ended prematurely"
+                    if len(line) < 2 and not line.strip(b"\r")
+                    else "no CRLF behind the data of a chunk"
+                )
+            self._in_chunk = False
+
+    def _took(self, count: int) -> None:
+        if not count:
+            raise ProtocolError("Response ended prematurely")
+        self.chunk_left -= count
+        self.done += count
+
+    def read_chunk(self, amt: int | None) -> bytes:
+        """Return the rest of the present chunk, or of the next; at most `amt` bytes of it."""
+        left = self.next_chunk()
+        if not left:
+            return b""
+        wanted = left if amt is None or amt > left else amt
+        data = _read_pieces(self._stream, wanted)
+        self._took(len(data))
+        if len(data) < wanted:
+            raise ProtocolError("Response ended prematurely")
+        return data
+
+    def read(self, amt: int) -> bytes:
+        pieces = []
+        while amt > 0 and self.next_chunk():
+            data = self.read_chunk(amt)
+            pieces.append(data)
+            amt -= len(data)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_all(self) -> bytes:
+        return b"".join(iter(lambda: self.read_chunk(_PIECE), b""))
+
+    def read1(self, amt: int) -> bytes:
+        left = self.next_chunk()
+        if not left:
+            return b""
+        data = self._stream.read1(left if amt < 0 else min(amt, left))
+        if data or amt:
+            self._took(len(data))
+        return data
+
+    def readinto(self, view: memoryview) -> int:
+        done = 0
+        while done < len(view) and self.next_chunk():
+            count = self._stream.readinto1(view[done : done + self.chunk_left])
+            self._took(count)
+            done += count
+        return done
+
+
+def parse_chunk_size(line: bytes, body: Any) -> int:
+    """Return the number in a chunk-size line that was read with its line end.
+
+    Hexadecimal digits only: ``int(x, 16)`` would take ``0x5``, ``+5`` and ``5_0`` too.
+
+    :param body: what the error asks for ``tell()`` and ``length_remaining``.
+    :raises ProtocolError: the line is cut off or too long, or not a number (then its second
+        argument is an :exc:`InvalidChunkLength`).
+    """
+    match = _CHUNK_SIZE.fullmatch(line)
+    if match is not None:
+        return int(match.group(1), 16)
+    if len(line) > MAX_LINE_BYTES:
+        raise ProtocolError("Response chunk size line exceeded maximum allowed length")
+    error = InvalidChunkLength(body, line.split(b";", 1)[0].strip()[:40])
+    if not line.endswith(b"\n"):
+        raise ProtocolError("Response ended prematurely", error)
+    raise ProtocolError(f"Connection broken: {error!r}", error)
+
+
+def read_trailers(stream: ByteStream) -> HTTPHeaderDict | None:
+    """Read the trailer section behind the last chunk (RFC 9112, 7.1.2); None if it is empty.
+
+    :raises ProtocolError: cut off, malformed, or longer than a head may be.
+    """
+    lines = []
+    size = 0
+    while True:
+        line = stream.read_line(MAX_LINE_BYTES + 1)
+        if line in (b"\r\n", b"\n"):
+            break
+        size += len(line)
+        if len(line) > MAX_LINE_BYTES or size > MAX_HEAD_BYTES or len(lines) >= MAX_HEAD_LINES:
+            raise ProtocolError("Response chunk trailer line exceeded maximum allowed length")
+        if not line.endswith(b"\n"):
+            raise ProtocolError("Response ended prematurely")
+        lines.append(line)
+    return parse_fields(b"".join(lines) + line) if lines else None
+
+
+def make_body(stream: ByteStream, framing: Framing) -> LengthBody | ChunkedBody | UntilCloseBody:
+    """Return the reader for the body that `framing` describes."""
+    if framing.length is not None:
+        return LengthBody(stream, framing.length)
+    return ChunkedBody(stream) if framing.kind == "chunked" else UntilCloseBody(stream)
+
+
+def _read_into_bytes(stream: ByteStream, size: int) -> bytes:
+    """Read `size` bytes, or as many as come, into one allocation of that size.
+
+    ``BytesIO`` hands its buffer out without a copy: the peak is the body itself (benchmark
+    ``dl_preload``).  The pages of the buffer are touched only as data arrive.
+    """
+    try:
+        target = io.BytesIO(bytes(size))
+    except MemoryError:
+        raise ProtocolError(f"no memory for a body of {size} bytes; stream it") from None
+    with target.getbuffer() as view:
+        count = stream.readinto(view)
+    if count < size:
+        target.truncate(count)
+    return target.getvalue()
+
+
+def _read_pieces(stream: ByteStream, amt: int) -> bytes:
+    """Read `amt` bytes, or as many as come; memory grows with what arrives."""
+    if amt <= stream.buffered:
+        return stream.take(amt)
+    if amt <= _PIECE:
+        return _read_into_bytes(stream, amt)
+    pieces = []
+    while amt > 0:
+        data = stream.read1(min(amt, _PIECE))
+        if not data:
+            break
+        pieces.append(data)
+        amt -= len(data)
+    return b"".join(pieces)

@@ -1,0 +1,322 @@
+"""Start lines and field lines of HTTP/1.1: one strict reader, one strict writer.
+
+RFC 9112, sections 2 to 5, and RFC 9110, section 5.  Nothing here touches a socket, so
+each rule is a row of ``tests/unit/_http1/test_head.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from http.client import BadStatusLine
+from typing import NamedTuple
+
+from .._collections import HTTPHeaderDict
+from ..exceptions import (
+    InvalidMethodError,
+    InvalidRequestHeaderError,
+    InvalidTargetError,
+    ProtocolError,
+)
+
+#: Longest response head that is read, in bytes.  curl stops at 300 KiB; http.client would
+#: take a hundred lines of 64 KiB.
+MAX_HEAD_BYTES = 256 * 1024
+#: Most field lines in one head (http.client: 100, curl: 5000).
+MAX_HEAD_LINES = 1000
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
+_FIELD_NAME = re.compile(_TOKEN)
+_METHOD = re.compile(_TOKEN.decode("ascii"))
+_SENT_VALUE_FORBIDDEN = re.compile(rb"[\0\r\n]")
+_TARGET_FORBIDDEN = re.compile("[\x00-\x20\x7f]")
+
+#: Lines of these fields repeat from answer to answer and hold no secret: their parsed form
+#: is remembered (benchmark ``small``).  All others are parsed each time.
+_MEMO_NAMES = frozenset(
+    {
+        "accept-ranges", "access-control-allow-origin", "age", "allow", "alt-svc",
+        "cache-control", "connection", "content-encoding", "content-language",
+        "content-length", "content-type", "date", "keep-alive", "server",
+        "strict-transport-security", "transfer-encoding", "vary", "via",
+        "x-content-type-options", "x-frame-options", "x-powered-by", "x-xss-protection",
+    }
+)  # fmt: skip
+_MEMO_MAX_LINE = 100
+_MEMO_MAX_LINES = 1024
+
+Field = tuple[str, str, str]
+# line -> (lower-cased name, name, value).  Only single get, set and clear operations touch
+# it, each of which is safe by itself between threads; a lost entry is parsed again.
+_memo: dict[bytes, Field] = {}
+
+
+class ResponseHead(NamedTuple):
+    """A parsed response head.
+
+    :ivar version: 10 or 11 (a higher minor version counts as 11; RFC 9110, 2.5).
+    :ivar status: 100 to 999.
+    :ivar reason: the reason phrase, possibly empty.
+    :ivar headers: the fields in order of arrival.
+    :ivar defects: lines that are no fields (no colon, or no name) and were left out.
+    """
+
+    version: int
+    status: int
+    reason: str
+    headers: HTTPHeaderDict
+    defects: tuple[str, ...]
+
+
+def parse_response_head(block: bytes) -> ResponseHead:
+    """Parse `block`, a whole head with the empty line that ends it.
+
+    Lines end in CRLF; a bare LF is taken as well (RFC 9112, 2.2).
+
+    :raises http.client.BadStatusLine: the first line is not one of HTTP/1.x.
+    :raises ProtocolError: a bare CR, a NUL, white space before a colon, a name that is no
+        token, a folded first line, or more than :data:`MAX_HEAD_LINES` lines.
+    """
+    lines = _split_lines(block)
+    status_line = lines[0]
+    match = _STATUS_LINE.fullmatch(status_line)
+    if match is None:
+        raise BadStatusLine(repr(status_line[:200]))
+    minor, status, reason = match.groups()
+    headers, defects = _parse_lines(lines, 1)
+    return ResponseHead(
+        10 if minor == b"0" else 11,
+        int(status),
+        "" if reason is None else reason.strip(b" \t").decode("latin-1"),
+        headers,
+        defects,
+    )
+
+
+def parse_fields(block: bytes) -> HTTPHeaderDict:
+    """Parse a trailer section (RFC 9112, 7.1.2), the empty line at its end included.
+
+    :raises ProtocolError: as :func:`parse_response_head`.
+    """
+    return _parse_lines(_split_lines(block), 0)[0]
+
+
+def _split_lines(block: bytes) -> list[bytes]:
+    """Return the lines before the empty one, without their ends."""
+    lines = block.split(b"\r\n")
+    ends = len(lines) - 1
+    if block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
+        lines = _split_unusual_lines(block)
+    del lines[-2:]  # the empty line, and what follows its end: nothing
+    if len(lines) > MAX_HEAD_LINES:
+        raise ProtocolError(f"got more than {MAX_HEAD_LINES} header lines")
+    return lines
+
+
+def _split_unusual_lines(block: bytes) -> list[bytes]:
+    if b"\0" in block:
+        raise ProtocolError("NUL in a header section")
+    lines = [line[:-1] if line.endswith(b"\r") else line for line in block.split(b"\n")]
+    for line in lines:
+        if b"\r" in line:
+            # Some recipients end the line here, others do not: a field out of nothing.
+            raise ProtocolError(f"bare CR in a header line: {_excerpt(line)}")
+    return lines
+
+
+def _parse_lines(lines: list[bytes], first: int) -> tuple[HTTPHeaderDict, tuple[str, ...]]:
+    container: dict[str, list[str]] = {}
+    defects: tuple[str, ...] = ()
+    latest: list[str] | None = None
+    memo_get = _memo.get
+    for index in range(first, len(lines)):
+        line = lines[index]
+        field = memo_get(line)
+        if field is None:
+            if line[:1] in (b" ", b"\t"):
+                if index == first:
+                    raise ProtocolError("white space before the first header line")
+                if latest is not None:
+                    _unfold(latest, line)
+                continue
+            field = _parse_line(line)
+            if field is None:
+                defects += (_excerpt(line),)
+                latest = None
+                continue
+        lower, name, value = field
+        latest = container.get(lower)
+        if latest is None:
+            container[lower] = latest = [name, value]
+        else:
+            latest.append(value)
+    return HTTPHeaderDict._from_container(container), defects
+
+
+def _unfold(values: list[str], line: bytes) -> None:
+    """Join a folded line to the value before it by one space (RFC 9112, 5.2)."""
+    more = line.strip(b" \t").decode("latin-1")
+    values[-1] = f"{values[-1]} {more}".strip(" ")
+
+
+def _parse_line(line: bytes) -> Field | None:
+    """Parse one field line; None when it has no colon or no name."""
+    name, colon, value = line.partition(b":")
+    if not colon or not name:
+        return None
+    if _FIELD_NAME.fullmatch(name) is None:
+        raise ProtocolError(f"invalid header name {_excerpt(name)}")
+    text = name.decode("ascii")
+    field = (text.lower(), text, value.strip(b" \t").decode("latin-1"))
+    if len(line) <= _MEMO_MAX_LINE and field[0] in _MEMO_NAMES:
+        if len(_memo) >= _MEMO_MAX_LINES:
+            _memo.clear()
+        _memo[line] = field
+    return field
+
+
+def _excerpt(data: bytes) -> str:
+    """Show the name part of a line only: what follows may be a secret."""
+    name, colon, _ = data.partition(b":")
+    shown = repr(name[:60])
+    return shown + " ..." if colon or len(name) > 60 else shown
+
+
+# -- requests ------------------------------------------------------------------------------
+
+
+def check_method(method: str) -> None:
+    """Refuse a request method that is no token (RFC 9110, 9.1).
+
+    :raises InvalidMethodError: (a ValueError) naming the method.
+    """
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a str, not {type(method).__name__}: {method!r}")
+    if _METHOD.fullmatch(method) is None:
+        raise InvalidMethodError(
+            f"Method cannot contain non-token characters {method!r} (found at least "
+            f"{_first_bad(_METHOD, method)!r})"
+        )
+
+
+def _first_bad(pattern: re.Pattern[str], text: str) -> str:
+    return next((char for char in text if pattern.fullmatch(char) is None), text)
+
+
+def check_target(target: str) -> None:
+    """Refuse a request target with white space or control characters (RFC 9112, 3.2).
+
+    :raises InvalidTargetError: (an :class:`http.client.InvalidURL` too) naming the target.
+    """
+    match = _TARGET_FORBIDDEN.search(target)
+    if match is not None:
+        raise InvalidTargetError(
+            f"URL can't contain control characters. {target!r} (found at least {match.group()!r})"
+        )
+
+
+def encode_target(target: str) -> bytes:
+    """Return `target` as ASCII.
+
+    :raises InvalidTargetError: white space, control characters, or characters beyond ASCII
+        (percent-encode them).
+    """
+    check_target(target)
+    try:
+        return target.encode("ascii")
+    except UnicodeEncodeError:
+        raise InvalidTargetError(
+            f"URL can't contain characters beyond ASCII: {target!r} (percent-encode them)"
+        ) from None
+
+
+# (name, value) -> rendered line, for names that callers repeat and that hold no secret.
+_line_memo: dict[tuple[str, str], bytes] = {}
+_LINE_MEMO_NAMES = frozenset(
+    {
+        "accept", "accept-encoding", "accept-language", "cache-control", "connection",
+        "content-type", "host", "te", "user-agent",
+    }
+)  # fmt: skip
+
+
+def field_line(name: str | bytes, value: str | bytes | int) -> bytes:
+    """Render one field line, CRLF included, after checking both parts.
+
+    A str value is latin-1 or, where that cannot hold it, an error of the encoding; an int is
+    written in decimal.  This is the one place where fields of a request become bytes.
+
+    :raises InvalidRequestHeaderError: (a ValueError) control characters or an illegal name.
+    :raises TypeError: a value that is neither str, bytes nor int.
+    """
+    if type(name) is str and type(value) is str:
+        line = _line_memo.get((name, value))
+        if line is not None:
+            return line
+    raw_name, raw_value = _encode_name(name), _encode_value(name, value)
+    line = b"%b: %b\r\n" % (raw_name, raw_value)
+    if (
+        type(name) is str
+        and type(value) is str
+        and len(line) <= _MEMO_MAX_LINE
+        and name.lower() in _LINE_MEMO_NAMES
+    ):
+        if len(_line_memo) >= _MEMO_MAX_LINES:
+            _line_memo.clear()
+        _line_memo[name, value] = line
+    return line
+
+
+def _encode_name(name: str | bytes) -> bytes:
+    if isinstance(name, str):
+        try:
+            raw = name.encode("ascii")
+        except UnicodeEncodeError:
+            raise InvalidRequestHeaderError(
+                f"Invalid header name {name!r}: not an ASCII token"
+            ) from None
+    elif isinstance(name, bytes):
+        raw = name
+    else:
+        raise TypeError(f"header names must be str or bytes, not {type(name).__name__}: {name!r}")
+    if _FIELD_NAME.fullmatch(raw) is None:
+        raise InvalidRequestHeaderError(
+            f"Invalid header name {name!r}: only letters, digits and !#$%&'*+-.^_`|~ are allowed"
+        )
+    return raw
+
+
+def _encode_value(name: str | bytes, value: str | bytes | int) -> bytes:
+    if isinstance(value, str):
+        try:
+            raw = value.encode("latin-1")
+        except UnicodeEncodeError:
+            raise InvalidRequestHeaderError(
+                f"Invalid value of header {name!r}: it holds characters beyond latin-1"
+                " (encode it to bytes to choose a charset)"
+            ) from None
+    elif isinstance(value, bytes):
+        raw = value
+    elif isinstance(value, int):
+        raw = b"%d" % value
+    else:
+        raise TypeError(
+            f"the value of header {name!r} must be str, bytes or int, not {type(value).__name__}"
+        )
+    if _SENT_VALUE_FORBIDDEN.search(raw) is not None:
+        raise InvalidRequestHeaderError(
+            f"Invalid header value of {name!r}: control characters CR, LF and NUL are not allowed"
+        )
+    return raw
+
+
+def header_items(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+) -> Iterable[tuple[str, str]]:
+    """Return the lines of any accepted source of headers, repeated names one by one."""
+    if isinstance(headers, HTTPHeaderDict):
+        return headers.iteritems()
+    if hasattr(headers, "items"):
+        return headers.items()
+    return headers

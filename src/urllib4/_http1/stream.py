@@ -1,0 +1,210 @@
+"""The one buffered reader of a connection.
+
+It stands between the socket and everything that parses, and outlives the responses: what a
+server sends behind a response stays here, is seen, and spoils the connection for reuse
+(:attr:`ByteStream.buffered`) instead of poisoning the next answer.
+
+Every wait is bounded: by the timeout of the socket for a single receive, and by
+:attr:`ByteStream.deadline` for all of them together.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..exceptions import HeadTooLargeError, ProtocolError
+from .head import MAX_HEAD_BYTES
+
+#: First size of the buffer, bytes.  A small answer needs one receive; a large body bypasses
+#: the buffer, so more would only cost memory on each idle connection (benchmark ``small``).
+BUFFER_BYTES = 32 * 1024
+
+
+class ByteStream:
+    """Buffered receiving from one connected socket.
+
+    :param sock: the socket, or anything with ``recv_into`` or ``makefile``.
+    :param clock: seconds, monotonic; injected by tests.
+
+    Belongs to one connection; one thread at a time.
+
+    :ivar deadline: no receive waits beyond this time of `clock`; None: no such bound.
+    :ivar timeout: seconds that one receive may take while a deadline is set; without one,
+        the timeout of the socket itself holds.
+    """
+
+    __slots__ = ("_buffer", "_clock", "_end", "_recv_into", "_start", "_view", "deadline",
+                 "sock", "timeout")  # fmt: skip
+
+    def __init__(self, sock: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self.sock = sock
+        recv_into = getattr(sock, "recv_into", None)
+        self._recv_into: Callable[[Any], int] = (
+            sock.makefile("rb", 0).readinto if recv_into is None else recv_into
+        )
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._clock = clock
+        self.deadline: float | None = None
+        self.timeout: float | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were received and not consumed."""
+        return self._end - self._start
+
+    # -- filling ---------------------------------------------------------------------------
+
+    def _receive_into(self, view: memoryview) -> int:
+        """Receive once into `view`; 0 at the end of the stream.
+
+        :raises TimeoutError: (the builtin) nothing came in time.
+        """
+        if self.deadline is not None:
+            self._arm()
+        return self._recv_into(view)
+
+    def _arm(self) -> None:
+        """Let the next receive end at the deadline, or earlier if the timeout is shorter."""
+        assert self.deadline is not None
+        left = self.deadline - self._clock()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        if self.timeout is not None and self.timeout < left:
+            left = self.timeout
+        self.sock.settimeout(left)
+
+    def fill(self) -> int:
+        """Receive more behind what is buffered; return the number of bytes, 0 at the end."""
+        start, end = self._start, self._end
+        if start == end:
+            self._start = end = 0
+        elif end == len(self._buffer):
+            end -= start
+            if start >= len(self._buffer) // 2:
+                self._buffer[:end] = self._buffer[start:]
+            else:
+                self._grow(start)
+            self._start = 0
+        self._end = end
+        count = self._receive_into(self._view[end:] if end else self._view)
+        self._end = end + count
+        return count
+
+    def _grow(self, start: int) -> None:
+        old = self._view
+        self._buffer = bytearray(2 * len(self._buffer))
+        self._view = memoryview(self._buffer)
+        self._view[: len(old) - start] = old[start:]
+
+    def _consume(self, end: int) -> None:
+        self._start = end
+        if end == self._end and len(self._buffer) > BUFFER_BYTES:
+            # One huge head must not cost its memory for the life of the connection.
+            self._buffer = bytearray(BUFFER_BYTES)
+            self._view = memoryview(self._buffer)
+            self._start = self._end = 0
+
+    # -- taking ----------------------------------------------------------------------------
+
+    def read_head(self, max_bytes: int = MAX_HEAD_BYTES) -> bytes:
+        """Take a head: all up to the first empty line, which is included.
+
+        Returns ``b""`` if the stream ended before the first byte.
+
+        :raises HeadTooLargeError: more than `max_bytes` without an empty line.
+        :raises ProtocolError: the stream ended inside the head.
+        """
+        searched = self._start
+        while True:
+            end = self._find_head_end(searched)
+            if end:
+                block = bytes(self._view[self._start : end])
+                self._consume(end)
+                break
+            if self._end - self._start > max_bytes:
+                raise HeadTooLargeError(max_bytes)
+            searched = max(0, self._end - self._start - 3)
+            if not self.fill():
+                if self._start == self._end:
+                    return b""
+                raise ProtocolError("connection closed inside the response head")
+            searched += self._start
+        if len(block) > max_bytes:
+            raise HeadTooLargeError(max_bytes)
+        return block
+
+    def _find_head_end(self, start: int) -> int:
+        """Return the position behind the first empty line, 0 if there is none yet."""
+        find = self._buffer.find
+        crlf = find(b"\n\r\n", start, self._end)
+        bare = find(b"\n\n", start, crlf + 1 if crlf >= 0 else self._end)
+        if bare >= 0:
+            return bare + 2
+        if crlf >= 0:
+            return crlf + 3
+        return 0
+
+    def read_line(self, limit: int) -> bytes:
+        """Take a line with its LF, what is left of one at the end, or `limit` bytes of one."""
+        searched = 0
+        while True:
+            newline = self._buffer.find(b"\n", self._start + searched, self._end)
+            if newline >= 0:
+                end = min(newline + 1, self._start + limit)
+                break
+            searched = self._end - self._start
+            if searched >= limit or not self.fill():
+                end = min(self._end, self._start + limit)
+                break
+        line = bytes(self._view[self._start : end])
+        self._consume(end)
+        return line
+
+    def take(self, limit: int) -> bytes:
+        """Take at most `limit` buffered bytes, without receiving."""
+        end = self._end if limit < 0 else min(self._end, self._start + limit)
+        data = bytes(self._view[self._start : end])
+        self._consume(end)
+        return data
+
+    def read1(self, limit: int) -> bytes:
+        """Take what is buffered or, if that is nothing, what one receive brings."""
+        if self._start == self._end and limit and not self.fill():
+            return b""
+        return self.take(limit)
+
+    def readinto1(self, view: memoryview) -> int:
+        """Like :meth:`read1`, into `view`; a large `view` is received into directly."""
+        if self._start == self._end:
+            if len(view) >= len(self._buffer):
+                return self._receive_into(view)
+            if not view or not self.fill():
+                return 0
+        count = min(len(view), self._end - self._start)
+        view[:count] = self._view[self._start : self._start + count]
+        self._consume(self._start + count)
+        return count
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill `view` whole, or as far as the stream goes; return the number of bytes."""
+        done = 0
+        while done < len(view):
+            count = self.readinto1(view[done:] if done else view)
+            if not count:
+                break
+            done += count
+        return done
+
+    def peek(self) -> memoryview:
+        """Return what is buffered without taking it; valid until the next call."""
+        return self._view[self._start : self._end]
+
+    def skip(self, count: int) -> None:
+        """Drop `count` buffered bytes."""
+        self._consume(min(self._end, self._start + count))

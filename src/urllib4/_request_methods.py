@@ -1,0 +1,200 @@
+"""``request()`` and its two ways to encode fields, for everything that has ``urlopen``."""
+
+from __future__ import annotations
+
+import json as _json
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Union
+from urllib.parse import urlencode
+
+from ._collections import HTTPHeaderDict
+from .fields import RequestField
+from .filepost import encode_multipart_formdata
+from .response import BaseHTTPResponse
+
+__all__ = ["RequestMethods"]
+
+_TYPE_ENCODE_URL_FIELDS = Union[
+    Sequence[tuple[str, Union[str, bytes]]], Mapping[str, Union[str, bytes]]
+]
+_TYPE_FIELDS = Union[Mapping[str, Any], Iterable[Union[tuple[str, Any], RequestField]]]
+
+
+class RequestMethods:
+    """Mix-in for pools and managers: they provide :meth:`urlopen`, this does the rest.
+
+    :param headers: sent with every request that is given no headers of its own.
+
+    As thread-safe as the ``urlopen`` of the class.
+    """
+
+    _encode_url_methods = {"DELETE", "GET", "HEAD", "OPTIONS"}
+
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        self.headers: Mapping[str, str] = headers or {}
+
+    def urlopen(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        encode_multipart: bool = True,
+        multipart_boundary: str | None = None,
+        **kw: Any,
+    ) -> BaseHTTPResponse:
+        """Send a request as it is; provided by the class."""
+        raise NotImplementedError(
+            "Classes extending RequestMethods must implement their own ``urlopen`` method."
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        fields: _TYPE_FIELDS | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        **urlopen_kw: Any,
+    ) -> BaseHTTPResponse:
+        """Send a request; `fields` go into the URL or the body as the method wants it.
+
+        DELETE, GET, HEAD and OPTIONS put them into the query, all others into the body.
+
+        :param body: bytes, str (sent as UTF-8), a file, an iterable of bytes or str.  A mapping
+            here is taken as `fields`, for programs from the time when those came third.
+        :param fields: names and values; see :meth:`request_encode_body` for files.
+        :param headers: instead of the default headers, not in addition.
+        :param json: sent as compact JSON with its Content-Type; None means absent.
+        :param urlopen_kw: see :meth:`HTTPConnectionPool.urlopen`.
+        :raises TypeError: more than one of `body`, `json` and `fields` in the body.
+        """
+        if isinstance(body, Mapping) and fields is None:
+            body, fields = None, body
+        if json is not None and body is not None:
+            raise TypeError(
+                "request got values for both 'body' and 'json' parameters which are mutually "
+                "exclusive"
+            )
+        method = method.upper() if isinstance(method, str) else method
+        if json is not None:
+            body, headers = self._encode_json(json, headers)
+        if body is not None:
+            urlopen_kw["body"] = body
+        if method in self._encode_url_methods:
+            return self.request_encode_url(
+                method,
+                url,
+                fields=typing.cast("_TYPE_ENCODE_URL_FIELDS | None", fields),
+                headers=headers,
+                **urlopen_kw,
+            )
+        return self.request_encode_body(method, url, fields=fields, headers=headers, **urlopen_kw)
+
+    def _encode_json(
+        self, json: Any, headers: Mapping[str, str] | None
+    ) -> tuple[bytes, Mapping[str, str]]:
+        given = self.headers if headers is None else headers
+        if "content-type" not in map(_lower, given):
+            given = HTTPHeaderDict(given)
+            given["Content-Type"] = "application/json"
+        text = _json.dumps(json, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8"), given
+
+    def request_encode_url(
+        self,
+        method: str,
+        url: str,
+        fields: _TYPE_ENCODE_URL_FIELDS | None = None,
+        headers: Mapping[str, str] | None = None,
+        **urlopen_kw: Any,
+    ) -> BaseHTTPResponse:
+        """Send a request with `fields` in the query of the URL.
+
+        They follow a query that is there already, and precede a fragment.
+        """
+        if headers is None:
+            headers = self.headers
+        if fields:
+            url = _with_query(url, urlencode(fields))
+        return self.urlopen(method, url, headers=headers, **urlopen_kw)
+
+    def request_encode_body(
+        self,
+        method: str,
+        url: str,
+        fields: _TYPE_FIELDS | None = None,
+        headers: Mapping[str, str] | None = None,
+        encode_multipart: bool = True,
+        multipart_boundary: str | None = None,
+        **urlopen_kw: Any,
+    ) -> BaseHTTPResponse:
+        """Send a request with `fields` in the body.
+
+        :param fields: a mapping or pairs.  A value is str, bytes, or for a file
+            ``(filename, data)`` or ``(filename, data, content_type)``.
+        :param encode_multipart: multipart/form-data (needed for files); False:
+            application/x-www-form-urlencoded.
+        :param multipart_boundary: instead of a random one.
+        :raises TypeError: `fields` and ``body``, or a file without multipart.
+
+        A Content-Type among the headers is kept, except a multipart one that does not name the
+        boundary in use: nobody could read such a body.
+        """
+        if headers is None:
+            headers = self.headers
+        if fields is None:
+            return self.urlopen(method, url, headers=HTTPHeaderDict(headers), **urlopen_kw)
+        if "body" in urlopen_kw:
+            raise TypeError(
+                "request got values for both 'fields' and 'body', can only specify one."
+            )
+        if encode_multipart:
+            body, content_type = encode_multipart_formdata(fields, boundary=multipart_boundary)
+        else:
+            body = _encode_form(fields)
+            content_type = "application/x-www-form-urlencoded"
+        return self.urlopen(
+            method, url, body=body, headers=_with_type(headers, content_type), **urlopen_kw
+        )
+
+
+def _lower(name: str | bytes) -> str:
+    return (name.decode("latin-1") if isinstance(name, bytes) else name).lower()
+
+
+def _with_query(url: str, query: str) -> str:
+    address, hash_mark, fragment = url.partition("#")
+    if "?" not in address:
+        joint = "?"
+    else:
+        joint = "" if address.endswith(("?", "&")) else "&"
+    return f"{address}{joint}{query}{hash_mark}{fragment}"
+
+
+def _encode_form(fields: _TYPE_FIELDS) -> bytes:
+    pairs = list(fields.items() if isinstance(fields, Mapping) else fields)
+    for pair in pairs:
+        if isinstance(pair, RequestField) or isinstance(pair[1], tuple):
+            name = pair._name if isinstance(pair, RequestField) else pair[0]
+            raise TypeError(
+                f"field {name!r} is a file: a form-urlencoded body cannot hold it, use "
+                "encode_multipart=True"
+            )
+    return urlencode(typing.cast(Any, pairs)).encode("ascii")
+
+
+def _with_type(headers: Mapping[str, str], content_type: str) -> HTTPHeaderDict:
+    result = HTTPHeaderDict(headers)
+    given = result.get("content-type")
+    boundary = content_type.partition("boundary=")[2]
+    unreadable = (
+        given is not None
+        and given.strip().lower().startswith("multipart/")
+        and boundary not in given
+    )
+    if given is None or unreadable:
+        result["Content-Type"] = content_type
+    return result

@@ -1,0 +1,1119 @@
+"""One connection: an ``http.client.HTTPConnection`` that sends and receives our way.
+
+The state machine and the public methods are the standard library's.  Ours are the two ends of
+the wire: a request head is one ``bytes``, and responses are read by ``_http1`` (RFC 9112).
+
+Tracers hook the methods of the standard library, and subclasses override them.  If any of
+:data:`_STEPS` is not the original, the request goes through all of them one by one, so that
+nobody is passed by (:meth:`HTTPConnection._takes_steps`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import http.client
+import logging
+import os
+import socket
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from http.client import HTTPException as HTTPException
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import _tls
+from ._base_connection import ProxyConfig as ProxyConfig
+from ._base_connection import _ResponseOptions
+from ._collections import HTTPHeaderDict
+from ._http1.head import (
+    check_method,
+    check_target,
+    encode_target,
+    field_line,
+    header_items,
+    parse_response_head,
+)
+from ._http1.message import MAX_INTERIM_RESPONSES, Http1Response
+from ._http1.stream import ByteStream
+from ._version import __version__
+from .exceptions import (
+    ConnectTimeoutError,
+    HeaderParsingError,
+    InvalidRequestHeaderError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    SystemTimeWarning,
+)
+from .response import HTTPResponse
+from .util import connection as _connection
+from .util.request import SKIP_HEADER, SKIPPABLE_HEADERS, body_to_chunks
+from .util.response import assert_header_parsing
+from .util.ssl_ import resolve_cert_reqs
+from .util.ssl_ import ssl_wrap_socket as ssl_wrap_socket
+from .util.ssl_match_hostname import CertificateError as CertificateError
+from .util.ssl_match_hostname import match_hostname as match_hostname
+from .util.timeout import _DEFAULT_TIMEOUT, Timeout
+from .util.wait import wait_for_read
+
+try:
+    import ssl
+
+    BaseSSLError: type[BaseException] = ssl.SSLError
+except ImportError:  # a Python without OpenSSL: plain HTTP only
+    ssl = None  # type: ignore[assignment]
+
+    class BaseSSLError(BaseException):  # type: ignore[no-redef]
+        """Stands in where there is no ssl module; never raised."""
+
+
+if TYPE_CHECKING:
+    from ._call import Call
+    from .util.url import Url
+
+ConnectionError = ConnectionError
+BrokenPipeError = BrokenPipeError
+
+log = logging.getLogger(__name__)
+
+port_by_scheme = {"http": 80, "https": 443}
+
+#: A clock before this date makes certificates look not yet valid; it moves with releases.
+RECENT_DATE = datetime.date(2025, 1, 1)
+
+#: Bodies up to this size travel in the same write as the head (benchmark ``small``).
+_JOIN_BODY_BYTES = 16 * 1024
+#: A large body in memory is written in pieces of this size, each with the whole timeout.
+_WRITE_BYTES = 256 * 1024
+
+_Std = http.client.HTTPConnection
+# What one request passes, in this order, when somebody wants to see it.
+_STEPS = ("putrequest", "putheader", "endheaders", "send", "_send_output")
+_STD_STEPS = tuple(getattr(_Std, name) for name in _STEPS)
+_STD_GETRESPONSE = _Std.getresponse
+
+
+class _DefaultOptions:
+    """The default of `socket_options`: read the class attribute when a connection is made."""
+
+    def __repr__(self) -> str:
+        return "HTTPConnection.default_socket_options"
+
+
+_DEFAULT_OPTIONS = _DefaultOptions()
+
+
+def _get_default_user_agent() -> str:
+    return f"python-urllib4/{__version__}"
+
+
+class HTTPConnection(http.client.HTTPConnection):
+    """One plain connection to one host, possibly through a proxy.
+
+    :param host: name or address; brackets around an IPv6 address are taken off.
+    :param port: default: :attr:`default_port`.
+    :param timeout: seconds for connecting and for each wait afterwards; None: for ever.
+    :param source_address: ``(host, port)`` to bind to.
+    :param blocksize: bytes read at a time from a body that is a file.
+    :param socket_options: ``setsockopt`` arguments; default: the class attribute
+        :attr:`default_socket_options`, read at this call; None or empty: set nothing.
+    :param proxy: URL of the proxy that `host` is, if it is one.
+    :param proxy_config: how to talk to it.
+
+    Not safe to share between threads; a pool hands it to one at a time.
+    """
+
+    default_port: int = port_by_scheme["http"]
+    #: Nagle's algorithm is off: a request is written whole.
+    default_socket_options: Any = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    #: Whether the peer's identity was checked.
+    is_verified: bool = False
+    #: The same for an https proxy; None without one.
+    proxy_is_verified: bool | None = None
+
+    response_class: Any = Http1Response
+    #: What :meth:`getresponse` wraps the answer in.
+    ResponseCls: type[HTTPResponse] = HTTPResponse
+
+    # Values for subclasses that set up less than our constructor does.
+    _stream: ByteStream | None = None
+    _unsent = False
+    _call: Call | None = None
+    _response_options: _ResponseOptions | None = None
+    _has_connected_to_proxy = False
+    _tunnel_scheme: str | None = None
+    _closing_later = False
+
+    def __init__(
+        self,
+        host: str,
+        port: int | None = None,
+        *,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        source_address: tuple[str, int] | None = None,
+        blocksize: int = 16384,
+        socket_options: Any = _DEFAULT_OPTIONS,
+        proxy: Url | None = None,
+        proxy_config: ProxyConfig | None = None,
+    ) -> None:
+        super().__init__(
+            host=host,
+            port=port,
+            timeout=Timeout.resolve_default_timeout(timeout),
+            source_address=source_address,
+            blocksize=blocksize,
+        )
+        if socket_options is _DEFAULT_OPTIONS:
+            socket_options = self.default_socket_options
+        self.socket_options = socket_options
+        self.proxy = proxy
+        self.proxy_config = proxy_config
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}(host={self.host!r}, port={self.port!r})"
+
+    def __repr__(self) -> str:
+        return f"<{self} at {id(self):#x}>"
+
+    @property
+    def host(self) -> str:
+        """The host without trailing dots: for the Host field, SNI and certificates.
+
+        Name servers get the name as it was given: ``_dns_host``.
+        """
+        return self._dns_host.rstrip(".")
+
+    @host.setter
+    def host(self, value: str) -> None:
+        self._dns_host = value
+
+    # -- opening and closing ---------------------------------------------------------------
+
+    def _new_conn(self) -> Any:
+        """Open a socket to the host; what others override to choose the way or the address."""
+        try:
+            sock = _connection.create_connection(
+                (self._dns_host, self.port),
+                self.timeout,
+                source_address=self.source_address,
+                socket_options=self.socket_options,
+            )
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(
+                self,
+                f"Connection to {self.host} timed out. (connect timeout={self.timeout})",
+            ) from error
+        except OSError as error:
+            raise NewConnectionError(
+                self, f"Failed to establish a new connection: {error}"
+            ) from error
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return sock
+
+    def connect(self) -> None:
+        """Open the socket, through the tunnel if one was set.
+
+        :raises NameResolutionError: the name is not known.
+        :raises ConnectTimeoutError: it took longer than ``timeout``.
+        :raises NewConnectionError: refused, unreachable, ...
+        :raises OSError: the proxy refused the tunnel.
+        """
+        self.sock = self._new_conn()
+        if self._tunnel_host is not None:
+            self._has_connected_to_proxy = True
+            self._tunnel()
+        self._has_connected_to_proxy = self.proxy is not None
+
+    def set_tunnel(
+        self,
+        host: str,
+        port: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        scheme: str = "http",
+    ) -> None:
+        """Reach `host` through a CONNECT tunnel (RFC 9110, 9.3.6).
+
+        :param headers: sent with CONNECT only.
+        :param scheme: of the proxy.
+        :raises ValueError: an unknown scheme, or control characters in host or headers.
+        """
+        if scheme not in ("http", "https"):
+            raise ValueError(
+                f"Invalid proxy scheme for tunneling: {scheme!r}, must be either 'http' or 'https'"
+            )
+        if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in host):
+            raise ValueError(f"Tunnel host can't contain control characters {host!r}")
+        for name, value in header_items(headers or {}):
+            field_line(name, value)
+        super().set_tunnel(host, port=port, headers=headers)  # type: ignore[arg-type]
+        self._tunnel_scheme = scheme
+
+    def _tunnel(self) -> None:
+        """Ask the proxy for the tunnel and read its answer by the strict head reader."""
+        host = self._tunnel_host
+        assert host is not None
+        authority = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        authority = f"{authority}:{self._tunnel_port}"
+        head = [b"CONNECT %b HTTP/1.1\r\n" % encode_target(authority)]
+        names = set()
+        for name, value in header_items(self._tunnel_headers):
+            head.append(field_line(name, value))
+            names.add(_lower(name))
+        if "host" not in names:
+            head.insert(1, field_line("Host", authority))
+        head.append(b"\r\n")
+        self._arm_socket()
+        self.send(b"".join(head))
+        try:
+            status, reason = self._read_connect_answer()
+            if not 200 <= status < 300:
+                raise OSError(f"Tunnel connection failed: {status} {reason.strip()}")
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_connect_answer(self) -> tuple[int, str]:
+        """Return status and reason of the final answer to CONNECT; its lengths mean nothing."""
+        stream = ByteStream(self.sock)
+        self._limit_stream(stream)
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
+            block = stream.read_head()
+            if not block:
+                raise http.client.RemoteDisconnected("proxy closed the connection at CONNECT")
+            answer = parse_response_head(block)
+            if answer.status >= 200:
+                if answer.status < 300 and stream.buffered:
+                    raise ProtocolError("proxy sent data before the tunnel was used")
+                self.proxy_response_headers = answer.headers
+                return answer.status, answer.reason
+        raise ProtocolError(f"more than {MAX_INTERIM_RESPONSES} interim answers to CONNECT")
+
+    #: Headers of the answer to CONNECT; None without a tunnel.
+    proxy_response_headers: HTTPHeaderDict | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is no socket."""
+        return self.sock is None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the socket is open and idle: a readable one was dropped by the peer."""
+        if self.sock is None:
+            return False
+        if self._stream is not None and self._stream.buffered:
+            return False
+        return not wait_for_read(self.sock, timeout=0.0)
+
+    @property
+    def is_quiescent(self) -> bool:
+        """Whether the connection may carry another exchange (RFC 9112, 9.3).
+
+        The last response was read whole, nothing is left in the reader or in the TLS layer,
+        nothing is unsent, and the peer did not say that it closes.
+        """
+        if self.sock is None or self._unsent:
+            return False
+        response = self.__response
+        if response is not None and (response.will_close or not response.isclosed()):
+            return False
+        if isinstance(response, Http1Response) and not response.complete:
+            return False
+        if self._stream is not None and self._stream.buffered:
+            return False
+        pending = getattr(self.sock, "pending", None)
+        return pending is None or not pending()
+
+    @property
+    def has_connected_to_proxy(self) -> bool:
+        """Whether the proxy was reached: an error after that is the target's."""
+        return self._has_connected_to_proxy
+
+    @property
+    def proxy_is_forwarding(self) -> bool:
+        """Whether requests go to the proxy itself, in absolute form."""
+        return self.proxy is not None and self._tunnel_host is None
+
+    @property
+    def proxy_is_tunneling(self) -> bool:
+        """Whether requests go through a CONNECT tunnel."""
+        return self._tunnel_host is not None
+
+    def close(self) -> None:
+        """Close the socket; the object can connect again."""
+        if self._closing_later:
+            return
+        try:
+            super().close()
+        finally:
+            self.sock = None
+            self._stream = None
+            self._unsent = False
+            self.is_verified = False
+            self.proxy_is_verified = None
+            self._has_connected_to_proxy = False
+            self._response_options = None
+            self.proxy_response_headers = None
+            self._tunnel_host = None
+            self._tunnel_port = None
+            self._tunnel_scheme = None
+
+    # -- bounds ----------------------------------------------------------------------------
+
+    def _arm_socket(self) -> None:
+        """Give the socket the timeout of its next wait: ours, or what is left of the attempt."""
+        sock = self.sock
+        if sock is None:
+            return
+        timeout = self.timeout
+        call = self._call
+        if call is not None and call.attempt_deadline is not None:
+            left = call.attempt_deadline.left()
+            if left <= 0:
+                raise socket.timeout("timed out")
+            timeout = left if timeout is None else min(timeout, left)
+        if sock.gettimeout() != timeout:
+            sock.settimeout(timeout)
+
+    def _limit_stream(self, stream: ByteStream) -> None:
+        call = self._call
+        stream.timeout = self.timeout
+        if call is not None and call.attempt_deadline is not None:
+            stream.deadline = call.attempt_deadline.at
+        else:
+            stream.deadline = None
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def putrequest(
+        self,
+        method: str,
+        url: str,
+        skip_host: bool = False,
+        skip_accept_encoding: bool = False,
+    ) -> None:
+        """Start a request, as http.client does.
+
+        :raises ValueError: the method is no token, or the target holds control characters.
+        """
+        check_method(method)
+        check_target(url)
+        self._forget_finished_response()
+        super().putrequest(
+            method, url, skip_host=skip_host, skip_accept_encoding=skip_accept_encoding
+        )
+
+    def putheader(self, header: str, *values: Any) -> None:  # type: ignore[override]
+        """Add a header line; :data:`SKIP_HEADER` as a value leaves the line out.
+
+        :raises ValueError: the header cannot be skipped, or holds control characters.
+        """
+        if any(isinstance(value, str) and value == SKIP_HEADER for value in values):
+            _check_skippable(header)
+            return
+        for value in values:
+            field_line(header, value)
+        super().putheader(header, *values)
+
+    def _takes_steps(self) -> bool:
+        """Tell whether somebody replaced a step of sending, here or in the standard library.
+
+        Asked per request, not once per class: tracers are often switched on after the first
+        request (costs 0.5 us; benchmark ``small``).
+        """
+        cls = type(self)
+        return not (
+            cls.putrequest is _OWN_PUTREQUEST
+            and cls.putheader is _OWN_PUTHEADER
+            and cls.endheaders is _STD_STEPS[2]
+            and cls.send is _STD_STEPS[3]
+            and cls._send_output is _STD_STEPS[4]  # type: ignore[attr-defined]
+            and _Std.putrequest is _STD_STEPS[0]
+            and _Std.putheader is _STD_STEPS[1]
+            and self.debuglevel <= 0
+            and _STEP_NAMES.isdisjoint(self.__dict__)
+        )
+
+    def request(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        chunked: bool = False,
+        preload_content: bool = True,
+        decode_content: bool = True,
+        enforce_content_length: bool = True,
+    ) -> None:
+        """Send a request; connect first if there is no connection.
+
+        Host, ``Accept-Encoding: identity``, User-Agent and the framing fields are added unless
+        given.  A body of unknown length is sent chunked.
+
+        :param body: bytes, str (sent as UTF-8), a file, or an iterable of bytes or str.
+        :param chunked: send the body chunked even if its length is known.
+        :raises ValueError: a bad method, target or header, or a Content-Length that is not the
+            length of the body.
+        :raises TypeError: a body of another type.
+        """
+        self._response_options = _ResponseOptions(
+            method, url, preload_content, decode_content, enforce_content_length
+        )
+        self._arm_socket()
+        plan = _plan_request(self, method, headers, body, chunked)
+        if self._takes_steps():
+            self._send_by_steps(method, url, plan)
+        else:
+            self._send_at_once(method, url, plan)
+
+    def request_chunked(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send a request with a chunked body.
+
+        .. deprecated:: 4.0
+           Use ``request(..., chunked=True)``.
+        """
+        warnings.warn(
+            "HTTPConnection.request_chunked() is deprecated and will be removed in urllib4 5.0. "
+            "Use HTTPConnection.request(..., chunked=True) instead.",
+            category=FutureWarning,
+            stacklevel=2,
+        )
+        self.request(method, url, body=body, headers=headers, chunked=True)
+
+    def _forget_finished_response(self) -> None:
+        """Connect anew where the last response said that its connection closes."""
+        response = self.__response
+        if (
+            response is not None
+            and isinstance(response, Http1Response)
+            and response.isclosed()
+            and response.will_close
+        ):
+            options, tunnel = self._response_options, self._tunnel_host
+            if tunnel is None:
+                self.close()
+            self._response_options = options
+
+    def _send_at_once(self, method: str, url: str, plan: _RequestPlan) -> None:
+        """Send head and small body in one write; the states are those of http.client."""
+        check_method(method)
+        head = bytearray(b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), encode_target(url or "/")))
+        if not plan.has_host:
+            head += field_line("Host", self._host_value(url))
+        if not plan.has_accept_encoding:
+            head += b"Accept-Encoding: identity\r\n"
+        for line in plan.lines:
+            head += line
+        head += b"\r\n"
+        self._forget_finished_response()
+        response = self.__response
+        if response is not None and response.isclosed():
+            self.__response = None
+        # The mangled names are the same as in http.client, whose class has our name.
+        if self.__state != http.client._CS_IDLE:  # type: ignore[has-type]
+            raise http.client.CannotSendRequest(self.__state)  # type: ignore[has-type]
+        if self.sock is None:
+            if not self.auto_open:
+                raise http.client.NotConnected
+            self.connect()
+            self._arm_socket()
+        self._method = method
+        self.__state = http.client._CS_REQ_SENT
+        self._unsent = True
+        body = plan.whole_body
+        if body is not None and len(body) <= _JOIN_BODY_BYTES:
+            head += body
+            self.send(bytes(head))
+        else:
+            self.send(bytes(head))
+            self._send_body(plan)
+        self._unsent = False
+
+    def _send_by_steps(self, method: str, url: str, plan: _RequestPlan) -> None:
+        """Send through the methods of http.client, for those who hooked or override them."""
+        self.putrequest(
+            method, url, skip_accept_encoding=plan.has_accept_encoding, skip_host=plan.has_host
+        )
+        self._unsent = True
+        for name, value in plan.fields:
+            self.putheader(name, value)
+        self.endheaders()
+        self._send_body(plan)
+        self._unsent = False
+
+    def _send_body(self, plan: _RequestPlan) -> None:
+        """Send the body, each write with the whole timeout.
+
+        :raises InvalidRequestHeaderError: it is not as long as the Content-Length says.
+        """
+        bounded = self._call is not None and self._call.attempt_deadline is not None
+        for piece in plan.pieces():
+            if bounded:
+                self._arm_socket()
+            self.send(piece)
+        if plan.is_chunked:
+            self.send(b"0\r\n\r\n")
+
+    def _host_value(self, url: str) -> str:
+        """Return the Host field: the target's authority if it has one, else our own host."""
+        if url.startswith("http"):
+            authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
+            if authority:
+                return authority.rpartition("@")[2]
+        host, port = (
+            (self._tunnel_host, self._tunnel_port)
+            if self._tunnel_host is not None
+            else (self.host, self.port)
+        )
+        assert host is not None
+        if ":" in host and not host.startswith("["):
+            host = f"[{host.partition('%')[0]}]"
+        elif not host.isascii():
+            host = host.encode("idna").decode("ascii")
+        return host if port == self.default_port else f"{host}:{port}"
+
+    # -- receiving -------------------------------------------------------------------------
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        """Return the response to the request that was sent last.
+
+        :raises http.client.ResponseNotReady: no request was sent.
+        :raises http.client.RemoteDisconnected: the peer closed without an answer.
+        :raises http.client.BadStatusLine: what came is not HTTP/1.x.
+        :raises ProtocolError: the head is malformed or contradicts itself.
+        """
+        options = self._response_options
+        if options is None:
+            raise http.client.ResponseNotReady()
+        self._response_options = None
+        self._arm_socket()
+        message = self._receive()
+        if isinstance(message, Http1Response) and message.head is not None:
+            headers = message.head.headers
+            if message.head.defects:
+                _log_defects(options.request_url, message.head.defects)
+        else:
+            headers = _foreign_headers(options.request_url, message)
+        sock = self.sock
+        version = message.version
+        return self.ResponseCls(
+            body=message,
+            headers=headers,
+            status=message.status,
+            version=version,
+            version_string="HTTP/1.0" if version == 10 else self._http_vsn_str,  # type: ignore[attr-defined]
+            reason=message.reason,
+            preload_content=options.preload_content,
+            decode_content=options.decode_content,
+            original_response=message,
+            enforce_content_length=options.enforce_content_length,
+            request_method=options.request_method,
+            request_url=options.request_url,
+            sock_shutdown=getattr(sock, "shutdown", None),
+        )
+
+    def _receive(self) -> Any:
+        """Read the head of the answer; the message is http.client's or a subclass's."""
+        stream = self._stream
+        if stream is None or stream.sock is not self.sock:
+            self._stream = stream = ByteStream(self.sock)
+        self._limit_stream(stream)
+        if (
+            self.response_class is not Http1Response
+            or _Std.getresponse is not _STD_GETRESPONSE
+            or self.debuglevel > 0
+        ):
+            return self._receive_by_steps(stream)
+        if self.__response is not None and self.__response.isclosed():
+            self.__response = None
+        if self.__state != http.client._CS_REQ_SENT or self.__response is not None:  # type: ignore[has-type]
+            raise http.client.ResponseNotReady(self.__state)  # type: ignore[has-type]
+        message = Http1Response(self.sock, method=self._method, stream=stream)
+        try:
+            message.begin()
+        except BaseException:
+            message.close()
+            self.close()
+            raise
+        self.__state = http.client._CS_IDLE
+        self.__response: Any = message
+        return message
+
+    def _receive_by_steps(self, stream: ByteStream) -> Any:
+        """Let http.client's own ``getresponse`` make the message, for those who hooked it."""
+        given = self.__dict__.get("response_class")
+        own = isinstance(self.response_class, type) and issubclass(
+            self.response_class, Http1Response
+        )
+        if own:
+            # Share the reader, or bytes behind the answer would get lost in one of its own.
+            self.response_class = functools.partial(self.response_class, stream=stream)
+        # http.client closes the socket at once when the peer says close; our body still reads
+        # from it.  The lease of the connection ends that later.
+        self._closing_later = True
+        try:
+            message = _Std.getresponse(self)
+        except BaseException:
+            self._closing_later = False
+            self.close()
+            raise
+        finally:
+            self._closing_later = False
+            if own:
+                if given is None:
+                    del self.response_class
+                else:
+                    self.response_class = given
+        self.__state = http.client._CS_IDLE
+        self.__response = message
+        return message
+
+
+_OWN_PUTREQUEST = HTTPConnection.putrequest
+_OWN_PUTHEADER = HTTPConnection.putheader
+_STEP_NAMES = frozenset(_STEPS)
+
+
+# -- what a request looks like on the wire -----------------------------------------------------
+
+
+class _RequestPlan:
+    """Header fields and framing of one request, checked before anything is sent."""
+
+    __slots__ = (
+        "_declared", "body", "chunks", "fields", "has_accept_encoding", "has_host",
+        "is_chunked",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[Any, Any]] = []
+        self.body: Any = None
+        self.chunks: Iterable[Any] | None = None
+        self.has_host = False
+        self.has_accept_encoding = False
+        self.is_chunked = False
+        self._declared: int | None = None
+
+    @property
+    def lines(self) -> Iterable[bytes]:
+        """The fields as checked lines, those that are to be skipped left out."""
+        for name, value in self.fields:
+            if value == SKIP_HEADER:
+                _check_skippable(name)
+            else:
+                yield field_line(name, value)
+
+    @property
+    def whole_body(self) -> bytes | None:
+        """The body if it is known as a whole and not chunked; None if it comes in pieces."""
+        if self.is_chunked:
+            return None
+        if self.chunks is None:
+            return b""
+        return self.body if isinstance(self.body, bytes) else None
+
+    def pieces(self) -> Iterable[Any]:
+        """Yield what is to be written: encoded, checked against Content-Length, never empty."""
+        if self.chunks is None:
+            return
+        sent = 0
+        for chunk in self.chunks:
+            data = chunk.encode("utf-8") if isinstance(chunk, str) else chunk
+            size = memoryview(data).nbytes if not isinstance(data, bytes) else len(data)
+            if not size:
+                continue
+            if self.is_chunked:
+                yield b"%x\r\n%b\r\n" % (size, data)
+                continue
+            sent += size
+            if self._declared is not None and sent > self._declared:
+                raise _wrong_length(self._declared, f"more than {self._declared}")
+            if size <= _WRITE_BYTES:
+                yield data
+            else:
+                yield from _slices(data)
+        if not self.is_chunked and self._declared is not None and sent < self._declared:
+            raise _wrong_length(self._declared, str(sent))
+
+
+def _slices(data: Any) -> Iterable[memoryview]:
+    with memoryview(data) as view, view.cast("B") as octets:
+        for start in range(0, len(octets), _WRITE_BYTES):
+            yield octets[start : start + _WRITE_BYTES]
+
+
+def _plan_request(
+    conn: HTTPConnection,
+    method: str,
+    headers: Mapping[str, str] | None,
+    body: Any,
+    chunked: bool,
+) -> _RequestPlan:
+    """Decide header fields and framing (RFC 9112, 6.2) of a request."""
+    plan = _RequestPlan()
+    given: list[tuple[Any, Any]] = [] if headers is None else list(header_items(headers))
+    names = [_lower(name) for name, _ in given]
+    plan.has_host = "host" in names
+    if plan.has_host and names.count("host") > 1:
+        raise InvalidRequestHeaderError("a request has one Host header, not several")
+    plan.has_accept_encoding = "accept-encoding" in names
+    fields = plan.fields
+    lengths = [value for name, (_, value) in zip(names, given) if name == "content-length"]
+    codings = [value for name, (_, value) in zip(names, given) if name == "transfer-encoding"]
+    plan.body = body.encode("utf-8") if isinstance(body, str) else body
+    plan.chunks, length = body_to_chunks(plan.body, method=method, blocksize=conn.blocksize)
+    if chunked or codings:
+        _check_codings(codings, lengths)
+        plan.is_chunked = True
+        if not codings:
+            fields.append(("Transfer-Encoding", "chunked"))
+    elif lengths:
+        plan._declared = _check_length(lengths, length if plan.chunks is not None else 0)
+    elif length is not None:
+        plan._declared = length
+        fields.append(("Content-Length", str(length)))
+    elif plan.chunks is not None:
+        plan.is_chunked = True
+        fields.append(("Transfer-Encoding", "chunked"))
+    if "user-agent" not in names:
+        fields.append(("User-Agent", _get_default_user_agent()))
+    fields.extend(given)
+    return plan
+
+
+def _lower(name: Any) -> str:
+    if isinstance(name, bytes):
+        return name.decode("latin-1").lower()
+    if isinstance(name, str):
+        return name.lower()
+    raise TypeError(f"header names must be str or bytes, not {type(name).__name__}: {name!r}")
+
+
+def _check_codings(codings: list[Any], lengths: list[Any]) -> None:
+    if lengths:
+        raise InvalidRequestHeaderError(
+            "a chunked request has no Content-Length header (RFC 9112, 6.2)"
+        )
+    for coding in codings:
+        text = coding.decode("latin-1") if isinstance(coding, bytes) else str(coding)
+        if text.rpartition(",")[2].strip().lower() != "chunked" or len(codings) > 1:
+            raise InvalidRequestHeaderError(
+                f"Transfer-Encoding of a request must end in 'chunked', once: {text!r}"
+            )
+
+
+def _check_length(lengths: list[Any], length: int | None) -> int:
+    """Return the caller's Content-Length after comparing it with the body's, if that is known."""
+    texts = {value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in lengths}
+    text = texts.pop().strip()
+    if texts or not (text.isascii() and text.isdigit()):
+        raise InvalidRequestHeaderError(
+            f"Content-Length of a request must be one number, not {[text, *texts]!r}"
+        )
+    if length is not None and int(text) != length:
+        raise _wrong_length(int(text), str(length))
+    return int(text)
+
+
+def _wrong_length(declared: int, actual: str) -> InvalidRequestHeaderError:
+    return InvalidRequestHeaderError(
+        f"Content-Length is {declared}, but the body has {actual} bytes"
+    )
+
+
+def _check_skippable(name: Any) -> None:
+    if _lower(name) not in SKIPPABLE_HEADERS:
+        skippable = "', '".join(sorted(header.title() for header in SKIPPABLE_HEADERS))
+        raise ValueError(f"urllib4.util.SKIP_HEADER only supports '{skippable}'")
+
+
+def _log_defects(url: str, defects: tuple[str, ...]) -> None:
+    error = HeaderParsingError(defects=list(defects), unparsed_data=None)
+    log.warning("Failed to parse headers (url=%s): %s", url, error, exc_info=error)
+
+
+def _foreign_headers(url: str, message: Any) -> HTTPHeaderDict:
+    """Return the fields of a message that was not read by us, folded lines joined."""
+    try:
+        assert_header_parsing(message.msg)
+    except (HeaderParsingError, TypeError) as error:
+        log.warning("Failed to parse headers (url=%s): %s", url, error, exc_info=True)
+    headers = HTTPHeaderDict()
+    for name, value in message.msg.items():
+        headers.add(name, " ".join(line.strip() for line in value.splitlines()))
+    return headers
+
+
+# -- https -------------------------------------------------------------------------------------
+
+
+class HTTPSConnection(HTTPConnection):
+    """One connection to one host over TLS; if it is tunnelled, TLS runs inside the tunnel.
+
+    :param cert_reqs: ``"CERT_REQUIRED"``, ``"CERT_NONE"`` or the constants of :mod:`ssl`;
+        default: what `ssl_context` asks for, else verification.
+    :param assert_hostname: name to check in the certificate instead of the host; False: none.
+    :param assert_fingerprint: hex digest (MD5, SHA-1 or SHA-256) the certificate must have; it
+        replaces the check of the name.
+    :param server_hostname: name for SNI and verification instead of the host.
+    :param ssl_context: a context of your own; never changed by us.
+    :param ca_certs: file of CA certificates.  ``~`` is expanded.
+    :param ca_cert_dir: directory of hashed CA certificates.  ``~`` is expanded.
+    :param ca_cert_data: CA certificates as PEM text or DER bytes.
+    :param ssl_minimum_version, ssl_maximum_version: members of :class:`ssl.TLSVersion`.
+    :param ssl_version: deprecated; use the two bounds.
+    :param cert_file, key_file, key_password: client certificate, its key and the password.
+    :param cert_data, key_data: the same from memory, PEM; never written to a visible file.
+
+    Without any CA the system's store is used, certifi's where the system has none.
+    """
+
+    default_port: int = port_by_scheme["https"]
+
+
+    def __init__(
+        self,
+        host: str,
+        port: int | None = None,
+        *,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        source_address: tuple[str, int] | None = None,
+        blocksize: int = 16384,
+        socket_options: Any = _DEFAULT_OPTIONS,
+        proxy: Url | None = None,
+        proxy_config: ProxyConfig | None = None,
+        cert_reqs: int | str | None = None,
+        assert_hostname: str | None | Literal[False] = None,
+        assert_fingerprint: str | None = None,
+        server_hostname: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        ca_certs: str | None = None,
+        ca_cert_dir: str | None = None,
+        ca_cert_data: None | str | bytes = None,
+        ssl_minimum_version: int | None = None,
+        ssl_maximum_version: int | None = None,
+        ssl_version: int | str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        key_password: str | None = None,
+        cert_data: None | str | bytes = None,
+        key_data: None | str | bytes = None,
+    ) -> None:
+        super().__init__(
+            host,
+            port=port,
+            timeout=timeout,
+            source_address=source_address,
+            blocksize=blocksize,
+            socket_options=socket_options,
+            proxy=proxy,
+            proxy_config=proxy_config,
+        )
+        self.key_file = key_file
+        self.cert_file = cert_file
+        self.key_password = key_password
+        self.key_data = key_data
+        self.cert_data = cert_data
+        self.ssl_context = ssl_context
+        self.server_hostname = server_hostname
+        self.assert_hostname = assert_hostname
+        self.assert_fingerprint = assert_fingerprint
+        self.ssl_version = ssl_version
+        self.ssl_minimum_version = ssl_minimum_version
+        self.ssl_maximum_version = ssl_maximum_version
+        self.ca_certs = _expand(ca_certs)
+        self.ca_cert_dir = _expand(ca_cert_dir)
+        self.ca_cert_data = ca_cert_data
+        self.cert_reqs = _effective_cert_reqs(cert_reqs, ssl_context)
+        if ssl_version is not None:
+            warnings.warn(
+                "ssl_version is deprecated and will be removed in urllib4 5.0. Use "
+                "ssl_minimum_version and ssl_maximum_version instead.",
+                category=FutureWarning,
+                stacklevel=2,
+            )
+
+    def set_cert(
+        self,
+        key_file: str | None = None,
+        cert_file: str | None = None,
+        cert_reqs: int | str | None = None,
+        key_password: str | None = None,
+        ca_certs: str | None = None,
+        assert_hostname: str | None | Literal[False] = None,
+        assert_fingerprint: str | None = None,
+        ca_cert_dir: str | None = None,
+        ca_cert_data: None | str | bytes = None,
+    ) -> None:
+        """Set the TLS options after construction.
+
+        .. deprecated:: 4.0
+           Pass them to the constructor.
+        """
+        warnings.warn(
+            "HTTPSConnection.set_cert() is deprecated and will be removed in urllib4 5.0. Pass "
+            "the options to the constructor instead.",
+            category=FutureWarning,
+            stacklevel=2,
+        )
+        self.key_file = key_file
+        self.cert_file = cert_file
+        self.cert_reqs = _effective_cert_reqs(cert_reqs, self.ssl_context)
+        self.key_password = key_password
+        self.assert_hostname = assert_hostname
+        self.assert_fingerprint = assert_fingerprint
+        self.ca_certs = _expand(ca_certs)
+        self.ca_cert_dir = _expand(ca_cert_dir)
+        self.ca_cert_data = ca_cert_data
+
+    def connect(self) -> None:
+        """Open the socket, the tunnel if one was set, and TLS to the target.
+
+        :raises ssl.SSLError: the handshake or the verification of the certificate failed.
+        :raises ssl.CertificateError: the certificate is for another name.
+
+        What :meth:`HTTPConnection.connect` raises, too.
+        """
+        if ssl is None:
+            raise ImportError(
+                "Can't connect to HTTPS URL because the SSL module is not available."
+            )
+        self.sock = self._new_conn()
+        try:
+            hostname: str = self.host
+            tls_in_tls = False
+            if self._tunnel_host is not None:
+                tls_in_tls = self._reach_through_proxy()
+                hostname = self._tunnel_host
+            if datetime.date.today() < RECENT_DATE:
+                warnings.warn(
+                    f"System time is way off (before {RECENT_DATE}). This will probably lead to "
+                    "SSL verification errors",
+                    SystemTimeWarning,
+                    stacklevel=2,
+                )
+            self._start_tls(hostname, tls_in_tls)
+        except BaseException:
+            self.close()
+            raise
+        self._has_connected_to_proxy = self.proxy is not None
+
+    def _reach_through_proxy(self) -> bool:
+        """Open the tunnel; return whether the way to the proxy is TLS already."""
+        if self._tunnel_scheme == "https":
+            self.sock = self._connect_tls_proxy(self.host, self.sock)
+        else:
+            self.proxy_is_verified = False
+        self._has_connected_to_proxy = True
+        self._tunnel()
+        return self._tunnel_scheme == "https"
+
+    def _start_tls(self, hostname: str, tls_in_tls: bool) -> None:
+        """Run the handshake with the target, or with the proxy that we send whole requests to."""
+        self._arm_socket()
+        forwarding = self.proxy_is_forwarding
+        config = self._proxy_tls_config() if forwarding else self._tls_config()
+        result = self._wrap(config, hostname, tls_in_tls)
+        self.sock = result.sock
+        if forwarding:
+            # Nobody verified the target: the proxy speaks to it in our place.
+            self.is_verified = False
+            self.proxy_is_verified = result.is_verified
+        else:
+            self.is_verified = result.is_verified
+
+    def _wrap(self, config: _tls.TLSConfig, hostname: str, tls_in_tls: bool) -> _tls.TLSResult:
+        try:
+            return _tls.wrap(self.sock, config, hostname, tls_in_tls=tls_in_tls)
+        except CertificateError as error:
+            log.warning(
+                "Certificate did not match expected hostname: %s. Certificate: %s",
+                config.assert_hostname or config.server_hostname or hostname,
+                getattr(error, "_peer_cert", None),
+            )
+            raise
+
+    def _connect_tls_proxy(self, hostname: str, sock: Any) -> Any:
+        """Run the handshake with an https proxy; what is target's own does not apply to it."""
+        self._arm_socket()
+        result = self._wrap(self._proxy_tls_config(), hostname, False)
+        self.proxy_is_verified = result.is_verified
+        return result.sock
+
+    def _tls_config(self) -> _tls.TLSConfig:
+        """Return all that TLS with the target needs, from the attributes as they are now."""
+        return _tls.TLSConfig(
+            ssl_context=self.ssl_context,
+            cert_reqs=self.cert_reqs,
+            ca_certs=self.ca_certs,
+            ca_cert_dir=self.ca_cert_dir,
+            ca_cert_data=self.ca_cert_data,
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+            key_password=self.key_password,
+            cert_data=self.cert_data,
+            key_data=self.key_data,
+            ssl_version=self.ssl_version,
+            ssl_minimum_version=self.ssl_minimum_version,
+            ssl_maximum_version=self.ssl_maximum_version,
+            assert_hostname=self.assert_hostname,
+            assert_fingerprint=self.assert_fingerprint,
+            server_hostname=self.server_hostname,
+        )
+
+    def _proxy_tls_config(self) -> _tls.TLSConfig:
+        """Return all that TLS with the proxy needs: its own context, or the pool's policy."""
+        own = self.proxy_config
+        context = None if own is None else own.ssl_context
+        names: dict[str, Any] = {}
+        if own is not None:
+            names = {
+                "assert_hostname": own.assert_hostname,
+                "assert_fingerprint": own.assert_fingerprint,
+            }
+        if context is not None:
+            return _tls.TLSConfig(ssl_context=context, **names)
+        return _tls.TLSConfig(
+            cert_reqs=self.cert_reqs,
+            ca_certs=self.ca_certs,
+            ca_cert_dir=self.ca_cert_dir,
+            ca_cert_data=self.ca_cert_data,
+            ssl_minimum_version=self.ssl_minimum_version,
+            ssl_maximum_version=self.ssl_maximum_version,
+            **names,
+        )
+
+
+def _effective_cert_reqs(
+    cert_reqs: int | str | None, context: ssl.SSLContext | None
+) -> int | str | None:
+    if cert_reqs is not None:
+        return cert_reqs
+    return resolve_cert_reqs(None) if context is None else context.verify_mode
+
+
+def _expand(path: str | None) -> str | None:
+    if path is None:
+        return None
+    # Only paths that start with it: expanduser would import pwd for nothing.
+    return os.path.expanduser(path) if str(path).startswith("~") else path
+
+
+class DummyConnection:
+    """Stands for ``HTTPSConnection`` where there is no ssl module; detects that by failing."""
+
+
+if ssl is None:
+    HTTPSConnection = DummyConnection  # type: ignore[misc, assignment]
+
+VerifiedHTTPSConnection = HTTPSConnection

@@ -1,0 +1,1090 @@
+"""Pools: connections to one host, and the life of a request on them.
+
+A request is a short loop: take a connection, send, receive, decide what follows, give the
+connection back.  The decisions are in ``_follow_up``, the connections that wait in ``_idle``.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import queue
+import socket
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Mapping
+from http.client import HTTPException
+from types import TracebackType
+from typing import Any, Literal, NoReturn, TypeVar
+
+from . import util
+from ._base_connection import ProxyConfig
+from ._call import Call, Deadline
+from ._collections import HTTPHeaderDict
+from ._follow_up import (
+    Step,
+    after_response,
+    as_retry,
+    may_follow,
+    redirected,
+)
+from ._idle import IdleStore, Lease
+from ._request_methods import RequestMethods
+from ._route import route_for
+from .connection import (
+    BaseSSLError,
+    BrokenPipeError,
+    DummyConnection,
+    HTTPConnection,
+    HTTPSConnection,
+    port_by_scheme,
+)
+from .exceptions import (
+    ClosedPoolError,
+    DeadlineExceededError,
+    EmptyPoolError,
+    FullPoolError,
+    HostChangedError,
+    HTTPError,
+    InsecureRequestWarning,
+    LocationValueError,
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SecurityWarning,
+    SSLError,
+    TimeoutError,
+    UnrewindableBodyError,
+)
+from .response import BaseHTTPResponse, HTTPResponse
+from .util.connection import is_connection_dropped
+from .util.request import set_file_position
+from .util.retry import Retry
+from .util.ssl_match_hostname import CertificateError
+from .util.timeout import _DEFAULT_TIMEOUT, Timeout, coerce_timeout
+from .util.url import Url, _encode_target, _normalize_host, parse_url
+
+__all__ = ["ConnectionPool", "HTTPConnectionPool", "HTTPSConnectionPool", "connection_from_url"]
+
+log = logging.getLogger(__name__)
+
+# The standard class, as it is before gevent or others replace it in its module.
+_STD_LIFO_QUEUE = queue.LifoQueue
+_BLOCKING_ERRNOS = {errno.EAGAIN, errno.EWOULDBLOCK}
+
+_SelfT = TypeVar("_SelfT", bound="ConnectionPool")
+
+
+class ConnectionPool:
+    """What every pool is: the host it leads to, and a context manager that closes it.
+
+    :param host: name or address, IPv6 with or without brackets.
+    :param port: None: the default of the scheme.
+    :raises LocationValueError: no host.
+    """
+
+    scheme: str | None = None
+    #: The class of :attr:`HTTPConnectionPool.pool`; None: our own LIFO queue, or
+    #: ``queue.LifoQueue`` if that was replaced (gevent) by the time a pool is made.
+    QueueCls: Any = None
+
+    def __init__(self, host: str, port: int | None = None) -> None:
+        if not host:
+            raise LocationValueError("No host specified.")
+        self.host = _normalize_host(host, scheme=self.scheme)
+        self.port = port
+        # The name as a URL has it: IPv6 with brackets.
+        self._tunnel_host = _normalize_host(host, scheme=self.scheme)
+        if self.host is not None and self.host.startswith("[") and self.host.endswith("]"):
+            self.host = self.host[1:-1]
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}(host={self.host!r}, port={self.port!r})"
+
+    def __enter__(self: _SelfT) -> _SelfT:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> Literal[False]:
+        self.close()
+        return False
+
+    def close(self) -> None:
+        """Close all idle connections; the pool cannot be used any more."""
+
+
+class HTTPConnectionPool(ConnectionPool, RequestMethods):
+    """Connections to one host and port, reused by many requests and threads.
+
+    :param host: name or address of the host.
+    :param port: default: that of the scheme.
+    :param timeout: a :class:`Timeout` or seconds, for requests that are given none.
+    :param maxsize: connections that are kept for reuse; as many as threads use the pool is
+        best.  0 keeps none.
+    :param block: never open more than `maxsize` connections; wait for one instead.
+    :param headers: sent with every request that is given no headers of its own.
+    :param retries: a :class:`Retry` or a number, for requests that are given none.
+    :param conn_kw: further arguments of the connection class.
+    :raises LocationValueError: no host.
+    :raises ValueError: a bad `timeout`, or a `maxsize` that is no number of connections.
+
+    Safe to share between threads.
+
+    :ivar pool: the :class:`queue.LifoQueue` of free slots, None after :meth:`close`.
+    :ivar num_connections: connections made so far.
+    :ivar num_requests: requests sent so far, retries included.
+    """
+
+    scheme = "http"
+    ConnectionCls: Any = HTTPConnection
+    #: What responses are wrapped in.
+    ResponseCls: Any = HTTPResponse
+
+    def __init__(
+        self,
+        host: str,
+        port: int | None = None,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        maxsize: int = 1,
+        block: bool = False,
+        headers: Mapping[str, str] | None = None,
+        retries: Retry | bool | int | None = None,
+        _proxy: Url | None = None,
+        _proxy_headers: Mapping[str, str] | None = None,
+        _proxy_config: ProxyConfig | None = None,
+        **conn_kw: Any,
+    ) -> None:
+        ConnectionPool.__init__(self, host, port)
+        RequestMethods.__init__(self, headers)
+        if conn_kw.pop("strict", None) is not None:
+            warnings.warn(
+                "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
+                category=FutureWarning,
+                stacklevel=2,
+            )
+        _check_size(maxsize, block)
+        self.timeout: Any = coerce_timeout(timeout)
+        self.retries: Any = Retry.DEFAULT if retries is None else retries
+        self.block = block
+        self.proxy = _proxy
+        self.proxy_headers = _proxy_headers or {}
+        self.proxy_config = _proxy_config
+        self.conn_kw = conn_kw
+        if self.proxy is not None:
+            # Nagle stays on: a proxy gets head and body of a request in few packets anyway.
+            self.conn_kw.setdefault("socket_options", [])
+            self.conn_kw["proxy"] = self.proxy
+            self.conn_kw["proxy_config"] = self.proxy_config
+        self.num_connections = 0
+        self.num_requests = 0
+        # Guards the two counters and the step from open to closed or retired.
+        self._lock = threading.Lock()
+        self._retired = False
+        self.pool: Any = self._make_queue(maxsize)
+        # The queue outlives the pool until its connections are closed.
+        weakref.finalize(self, _close_idle_connections, self.pool)
+
+    def _make_queue(self, maxsize: int) -> Any:
+        queue_class = self.QueueCls
+        if queue_class is None:
+            late = queue.LifoQueue
+            queue_class = IdleStore if late is _STD_LIFO_QUEUE else late
+        store = queue_class(maxsize)
+        for _ in range(maxsize):
+            store.put(None)
+        return store
+
+    # -- connections -----------------------------------------------------------------------
+
+    def _new_conn(self) -> Any:
+        """Make a connection object; it connects when it is first used."""
+        with self._lock:
+            self.num_connections += 1
+            number = self.num_connections
+        log.debug(
+            "Starting new HTTP connection (%d): %s:%s", number, self.host, self.port or "80"
+        )
+        return self._connection(self.ConnectionCls, {})
+
+    def _connection(self, cls: Any, options: dict[str, Any]) -> Any:
+        conn = cls(
+            host=self.host,
+            port=self.port,
+            timeout=coerce_timeout(self.timeout).connect_timeout,
+            **options,
+            **self.conn_kw,
+        )
+        if self.ResponseCls is not HTTPResponse:
+            conn.ResponseCls = self.ResponseCls
+        return conn
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        """Take a connection: an idle one, or a new one if a slot is free or `block` is off.
+
+        :param timeout: seconds to wait for a slot; None: for ever.
+        :raises ClosedPoolError: the pool is closed, or was while waiting.
+        :raises EmptyPoolError: no slot came free in time.
+        """
+        store = self.pool
+        if store is None:
+            raise ClosedPoolError(self, "Pool is closed.")
+        conn = None
+        try:
+            conn = store.get(block=self.block, timeout=timeout)
+        except queue.Empty:
+            if self.block:
+                raise EmptyPoolError(
+                    self,
+                    "Pool is empty and a new connection can't be opened due to blocking mode.",
+                ) from None
+        if self.pool is None:
+            # Closed while we waited: let the next one that waits see that too.
+            _close_idle_connections(store)
+            if conn is not None:
+                conn.close()
+            _put_slot(store)
+            raise ClosedPoolError(self, "Pool is closed.")
+        if conn is not None and is_connection_dropped(conn):
+            log.debug("Resetting dropped connection: %s", self.host)
+            conn.close()
+        return conn or self._new_conn_for(store)
+
+    def _new_conn_for(self, store: Any) -> Any:
+        try:
+            return self._new_conn()
+        except BaseException:
+            _put_slot(store)
+            raise
+
+    def _put_conn(self, conn: Any) -> None:
+        """Give a connection back, or the slot of one that was closed (None).
+
+        :raises FullPoolError: there are more than ``maxsize`` and `block` is on.
+        """
+        store = self.pool
+        if store is None or (self._retired and conn is not None):
+            if conn is not None:
+                conn.close()
+            if store is not None:
+                _put_slot(store)
+            return
+        try:
+            store.put(conn, block=False)
+        except queue.Full:
+            if conn is None:
+                return
+            conn.close()
+            if self.block:
+                raise FullPoolError(
+                    self, "Pool reached maximum size and no more connections are allowed."
+                ) from None
+            log.warning(
+                "Connection pool is full, discarding connection: %s. Connection pool size: %s",
+                self.host,
+                store.qsize(),
+            )
+            return
+        if conn is not None and (self.pool is None or self._retired):
+            # close() or retire() ran between our first look and the put.
+            _close_idle_connections(store)
+            if self.pool is not None:
+                _put_slot(store)
+
+    def _validate_conn(self, conn: Any) -> None:
+        """Called before each request is sent on `conn`; connects what has to be verified."""
+
+    def _prepare_proxy(self, conn: Any) -> None:
+        """Called for a new connection that needs a tunnel; nothing to do for plain HTTP."""
+
+    def close(self) -> None:
+        """Close all idle connections; those in use are closed when they come back.
+
+        Threads that wait for a connection get :exc:`ClosedPoolError`.  Safe to call twice.
+        """
+        with self._lock:
+            store, self.pool = self.pool, None
+        if store is not None:
+            _close_idle_connections(store)
+            _put_slot(store)
+
+    def retire(self) -> None:
+        """Close all idle connections and keep none from now on.
+
+        Connections in use finish their exchange and are closed then.  Whoever still holds the
+        pool can go on with it.  Managers do this to pools they drop.
+
+        .. versionadded:: 4.0
+        """
+        with self._lock:
+            self._retired = True
+            store = self.pool
+        if store is not None:
+            for _ in range(_close_idle_connections(store)):
+                _put_slot(store)
+
+    def is_same_host(self, url: str) -> bool:
+        """Tell whether `url` leads to the host of this pool; a target (``/path``) does."""
+        if url.startswith("/"):
+            return True
+        scheme, _, host, port, *_ = parse_url(url)
+        scheme = scheme or "http"
+        if host is not None:
+            host = _normalize_host(host, scheme=scheme)
+        if self.port and not port:
+            port = port_by_scheme.get(scheme)
+        elif not self.port and port == port_by_scheme.get(scheme):
+            port = None
+        return (scheme, host, port) == (self.scheme, self._tunnel_host, self.port)
+
+    # -- one request -----------------------------------------------------------------------
+
+    def urlopen(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        retries: Retry | bool | int | None = None,
+        redirect: bool = True,
+        assert_same_host: bool = True,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        pool_timeout: float | None = None,
+        release_conn: bool | None = None,
+        chunked: bool = False,
+        body_pos: Any = None,
+        preload_content: bool = True,
+        decode_content: bool = True,
+        **response_kw: Any,
+    ) -> BaseHTTPResponse:
+        """Send a request and return its response; the level below :meth:`request`.
+
+        :param method: a token such as ``"GET"``, sent as given.
+        :param url: a target (``/path?query``) or an absolute URL on this host.
+        :param body: bytes, str (sent as UTF-8), a file, or an iterable of bytes or str.
+        :param headers: instead of the pool's default headers, not in addition.
+        :param retries: a :class:`Retry`, a number of retries, or False for none at all, not
+            even redirects; default: the pool's.
+        :param redirect: follow redirects on this host.
+        :param assert_same_host: refuse URLs of other hosts.
+        :param timeout: a :class:`Timeout` or seconds, for this request.
+        :param pool_timeout: seconds to wait for a connection when the pool blocks.
+        :param release_conn: give the connection back before the body was read (it then is kept
+            out of use until that is done); default: `preload_content`.
+        :param chunked: send the body chunked.
+        :param body_pos: where a file body started, when this is a further attempt.
+        :param preload_content: read the whole body before returning.
+        :param decode_content: undo the Content-Encoding.
+        :param response_kw: ``enforce_content_length``.
+
+        :raises HostChangedError: `url` is on another host.
+        :raises MaxRetryError: retries or redirects are used up; ``.reason`` says by what.
+        :raises EmptyPoolError, ClosedPoolError: no connection could be taken.
+        :raises DeadlineExceededError: the ``deadline`` of the timeout passed.
+        :raises UnrewindableBodyError: a further attempt needs a body that was used up.
+        :raises HTTPError: any other failure, such as with ``retries=False``.
+        :raises ValueError, TypeError: an argument that cannot be sent; nothing was sent.
+
+        Safe to call from many threads.
+        """
+        call = self._prepare(
+            method, url, body, headers, retries, redirect, assert_same_host, timeout
+        )
+        call.pool_timeout = pool_timeout
+        call.chunked = chunked
+        call.body_pos = set_file_position(body, body_pos)
+        call.options = {
+            "preload_content": preload_content,
+            "decode_content": decode_content,
+            **response_kw,
+        }
+        while True:  # not recursion: a thousand retries must not need a thousand frames
+            response = self._attempt(call)
+            if response is not None:
+                step = self._after_response(call, response)
+                if step.kind == "return":
+                    return response  # type: ignore[no-any-return]
+                self._pause(call, step, response)
+                self._go_on(call, step, response, assert_same_host)
+            if self._urlopen_is_hooked():
+                return self._urlopen_again(call, assert_same_host, release_conn)
+            self._rewind(call)
+
+    def _prepare(
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        retries: Any,
+        redirect: bool,
+        assert_same_host: bool,
+        timeout: Any,
+    ) -> Call:
+        """Check the arguments and return the call; nothing is taken or sent yet."""
+        target = self._target(url)
+        if assert_same_host and not self.is_same_host(url):
+            raise HostChangedError(self, url, retries)
+        call = Call(method, url, target)
+        call.retries = as_retry(retries, redirect, self.retries)
+        call.redirect = redirect
+        call.timeout = self._get_timeout(timeout)
+        call.deadline = _running_deadline(call.timeout)
+        call.body = body
+        call.headers = self._request_headers(headers)
+        return call
+
+    def _request_headers(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
+        if headers is None:
+            headers = self.headers
+        if self.proxy_headers and self._route.proxy_headers_with_requests:
+            merged = HTTPHeaderDict(headers)
+            for name, value in self.proxy_headers.items():
+                merged[name] = value
+            return merged
+        return headers
+
+    @property
+    def _route(self) -> Any:
+        return route_for(self.proxy, self.proxy_config, self.scheme)
+
+    def _target(self, url: str) -> str:
+        """Return what stands in the request line: no fragment, no credentials."""
+        if url.startswith("/"):
+            return _encode_target(url)
+        parsed = parse_url(url)
+        if parsed.auth is not None:
+            warn_about_credentials(4)
+        return parsed._replace(auth=None, fragment=None).url
+
+    def _get_timeout(self, timeout: Any) -> Timeout:
+        """Return a fresh, un-started :class:`Timeout` for one request."""
+        if timeout is _DEFAULT_TIMEOUT:
+            timeout = self.timeout
+        return coerce_timeout(timeout).clone()
+
+    def _attempt(self, call: Call) -> Any:
+        """Send the request once; return its response, or None when it is to be sent again.
+
+        :raises HTTPError: it failed and is not to be sent again.
+        """
+        lease: Lease | None = None
+        conn = None
+        try:
+            call.timeout = call.timeout.clone()
+            _start_attempt(call)
+            conn = self._get_conn(timeout=_bounded_wait(call))
+            lease = Lease(self, conn)
+            response = self._exchange(call, conn)
+            self._hand_over(call, response, conn, lease)
+            return response
+        except EmptyPoolError:
+            if call.deadline is not None:
+                call.deadline.check(call.phase)
+            raise
+        except (
+            TimeoutError,
+            HTTPException,
+            OSError,
+            ProtocolError,
+            BaseSSLError,
+            SSLError,
+            CertificateError,
+            ProxyError,
+        ) as error:
+            if lease is not None:
+                lease.end(False)
+            self._after_error(call, error, conn)
+            return None
+        except BaseException:
+            if lease is not None:
+                lease.end(False)
+            raise
+
+    def _exchange(self, call: Call, conn: Any) -> Any:
+        """Send the call on `conn` and return the response, its body read if that is wanted."""
+        conn.timeout = _bounded(call, call.timeout.connect_timeout)
+        conn._call = call
+        try:
+            if self._route.kind == "tunnel" and conn.is_closed:
+                self._open_tunnel(conn)
+            return self._make_request(
+                conn,
+                call.method,
+                call.target,
+                timeout=call.timeout,
+                body=call.body,
+                headers=call.headers,
+                chunked=call.chunked,
+                retries=call.retries,
+                response_conn=conn,
+                **call.options,
+            )
+        finally:
+            # Before anybody else can have the connection.
+            conn._call = None
+
+    def _open_tunnel(self, conn: Any) -> None:
+        try:
+            self._prepare_proxy(conn)
+        except (BaseSSLError, OSError) as error:
+            assert self.proxy is not None
+            self._raise_timeout(error, self.proxy.url, conn.timeout)
+            raise
+
+    def _make_request(
+        self,
+        conn: Any,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        retries: Any = None,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        chunked: bool = False,
+        response_conn: Any = None,
+        preload_content: bool = True,
+        decode_content: bool = True,
+        enforce_content_length: bool = True,
+    ) -> Any:
+        """Send one request on `conn` and return its response.
+
+        Tests and tracers replace this method; it keeps its name, its first three arguments and
+        what it returns.
+
+        :raises HTTPError, OSError, http.client.HTTPException: the attempt failed.
+        """
+        with self._lock:
+            self.num_requests += 1
+        timeout_obj = self._get_timeout(timeout)
+        timeout_obj.start_connect()
+        call: Call | None = getattr(conn, "_call", None)
+        conn.timeout = _bounded(
+            call, Timeout.resolve_default_timeout(timeout_obj.connect_timeout)
+        )
+        if call is not None:
+            call.phase = "connecting"
+        self._connect(conn, url)
+        read_timeout = timeout_obj.read_timeout
+        if read_timeout == 0:
+            raise ReadTimeoutError(self, url, f"Read timed out. (read timeout={read_timeout})")
+        conn.timeout = read_timeout
+        try:
+            self._send(conn, call, method, url, body, headers, chunked,
+                       {"preload_content": preload_content and call is None,
+                        "decode_content": decode_content,
+                        "enforce_content_length": enforce_content_length})  # fmt: skip
+            if call is not None:
+                call.phase = "waiting for the response"
+            response = conn.getresponse()
+        except (BaseSSLError, OSError) as error:
+            self._raise_timeout(error, url, read_timeout)
+            raise
+        response.retries = retries
+        response._pool = self
+        if call is None:
+            response._connection = response_conn
+        if log.isEnabledFor(logging.DEBUG):
+            self._log_response(method, url, response)
+        if preload_content and call is not None and isinstance(response, HTTPResponse):
+            self._preload(call, response)
+        return response
+
+    def _connect(self, conn: Any, url: str) -> None:
+        """Connect and validate, so that what fails here is known to have sent nothing."""
+        try:
+            try:
+                self._validate_conn(conn)
+                if conn.is_closed:
+                    conn.connect()
+            except (BaseSSLError, OSError) as error:
+                self._raise_timeout(error, url, conn.timeout)
+                raise
+        except (
+            OSError, HTTPException, NewConnectionError, TimeoutError, BaseSSLError,
+            CertificateError, SSLError,
+        ) as error:  # fmt: skip
+            failure = self._translated(error, conn, aborted=False)
+            if failure is error:
+                raise
+            raise failure from error
+
+    def _send(
+        self,
+        conn: Any,
+        call: Call | None,
+        method: str,
+        url: str,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        chunked: bool,
+        options: dict[str, Any],
+    ) -> None:
+        """Send; a peer that stopped reading may have answered already, so go on to read."""
+        if call is not None:
+            call.phase = "sending the request"
+            call.body_pos = _mark_used(body, call.body_pos)
+        try:
+            conn.request(method, url, body=body, headers=headers, chunked=chunked, **options)
+        except BrokenPipeError:
+            pass
+        except OSError as error:
+            # macOS gives EPROTOTYPE where others give EPIPE.
+            if error.errno not in (errno.EPROTOTYPE, errno.ECONNRESET):
+                raise
+
+    def _log_response(self, method: str, url: str, response: Any) -> None:
+        log.debug(
+            '%s://%s:%s "%s %s %s" %s %s',
+            self.scheme,
+            self.host,
+            self.port,
+            method,
+            url,
+            response.version_string,
+            response.status,
+            response.length_remaining,
+        )
+
+    def _preload(self, call: Call, response: HTTPResponse) -> None:
+        """Read the body now, unless it is going to be thrown away."""
+        if not may_follow(response, call.retries, call.method, call.redirect):
+            call.phase = "reading the body"
+            response._deadline = call.deadline
+            response._body = response.read(decode_content=response.decode_content)
+
+    def _hand_over(self, call: Call, response: Any, conn: Any, lease: Lease) -> None:
+        """Let the response end the lease of its connection when it is done with it."""
+        if isinstance(response, HTTPResponse):
+            response._connection = conn
+            response._pool = self
+            response.retries = call.retries
+            stream = getattr(conn, "_stream", None)
+            if stream is not None and stream.deadline is not None:
+                # Timeout.total ends with the answer; a body read later has only the deadline.
+                stream.deadline = None if call.deadline is None else call.deadline.at
+                if call.deadline is None and conn.sock is not None:
+                    conn.sock.settimeout(conn.timeout)
+            response._on_finish(lease.end, call.deadline)
+        else:
+            # Somebody's own response class: it cannot tell us when it is done.
+            response._connection = conn
+            response._pool = self
+            if call.options.get("preload_content", True):
+                lease.end(True)
+
+    # -- what follows ----------------------------------------------------------------------
+
+    def _after_response(self, call: Call, response: Any) -> Step:
+        """Ask the policy; the body of a response that is not the last one is thrown away."""
+        try:
+            step = after_response(
+                response, call.retries, call.method, call.url, call.redirect, self
+            )
+        except MaxRetryError:
+            response.drain_conn()
+            raise
+        if step.kind == "return":
+            self._preload_last(call, response)
+        else:
+            response.drain_conn()
+        return step
+
+    def _preload_last(self, call: Call, response: Any) -> None:
+        """Read the body that was left alone because it might have been thrown away."""
+        if (
+            isinstance(response, HTTPResponse)
+            and call.options["preload_content"]
+            and response._body is None
+            and response._fp is not None
+        ):
+            response._body = response.read(decode_content=response.decode_content)
+
+    def _pause(self, call: Call, step: Step, response: Any) -> None:
+        """Sleep as the policy says, never beyond the deadline."""
+        retries = step.retries
+        if call.deadline is not None:
+            _check_sleep(call, retries, response)
+        if step.kind == "redirect":
+            retries.sleep_for_retry(response)
+        else:
+            retries.sleep(response)
+
+    def _go_on(self, call: Call, step: Step, response: Any, assert_same_host: bool) -> None:
+        """Turn the call into the next request."""
+        call.retries = step.retries
+        if step.location is None:
+            log.debug("Retry: %s", call.url)
+            return
+        log.debug("Redirecting %s -> %s", call.url, step.location)
+        following = redirected(
+            response, step.retries, call.method, call.url, step.location, call.headers
+        )
+        if following.drops_body:
+            call.body = None
+            call.body_pos = None
+            call.chunked = False
+        call.method, call.url, call.headers = following.method, following.url, following.headers
+        call.target = self._target(call.url)
+        if assert_same_host and not self.is_same_host(call.url):
+            raise HostChangedError(self, call.url, call.retries)
+
+    def _after_error(self, call: Call, error: Exception, conn: Any) -> None:
+        """Count a failed attempt and sleep before the next.
+
+        :raises HTTPError: there is no next attempt.
+        """
+        if isinstance(error, DeadlineExceededError):
+            raise error
+        if call.deadline is not None and call.deadline.expired and _is_timeout(error):
+            raise call.deadline.error(call.phase) from error
+        failure = self._translated(error, conn, aborted=True)
+        call.retries = call.retries.increment(
+            call.method, call.url, error=failure, _pool=self, _stacktrace=sys.exc_info()[2]
+        )
+        if call.deadline is not None:
+            _check_sleep(call, call.retries, None)
+        call.retries.sleep()
+        log.warning(
+            "Retrying (%r) after connection broken by '%r': %s",
+            call.retries,
+            failure,
+            call.url,
+            extra={
+                "__urllib4-retry-warning": {"host": self.host},
+                "__urllib3-retry-warning": {"host": self.host},
+            },
+        )
+
+    def _translated(self, error: Exception, conn: Any, *, aborted: bool) -> Exception:
+        """Return `error` as one of ours: TLS, the proxy's, or an aborted connection."""
+        failure = error
+        if isinstance(failure, (BaseSSLError, CertificateError)):
+            failure = SSLError(failure)
+            failure.__cause__ = error
+        proxy = getattr(conn, "proxy", None)
+        if (
+            isinstance(failure, (OSError, NewConnectionError, TimeoutError, SSLError, HTTPException))
+            and proxy is not None
+            and not conn.has_connected_to_proxy
+        ):
+            return _proxy_error(failure, proxy.scheme)
+        if aborted and isinstance(failure, (OSError, HTTPException)):
+            aborting = ProtocolError("Connection aborted.", failure)
+            aborting.__cause__ = failure
+            return aborting
+        return failure
+
+    def _raise_timeout(self, err: BaseException, url: str, timeout_value: Any) -> None:
+        """Raise :exc:`ReadTimeoutError` if `err` is a timeout in disguise; else return."""
+        if _is_timeout(err) or getattr(err, "errno", None) in _BLOCKING_ERRNOS:
+            raise ReadTimeoutError(
+                self, url, f"Read timed out. (read timeout={timeout_value})"
+            ) from err
+
+    def _rewind(self, call: Call) -> None:
+        """Make the body ready to be sent again.
+
+        :raises UnrewindableBodyError: it was used up by the attempt before.
+        """
+        if call.body_pos is _USED_UP:
+            raise UnrewindableBodyError(
+                "The request body is an iterator or a stream without seek, and was used up by the "
+                "attempt before: it cannot be sent again."
+            )
+        call.body_pos = set_file_position(call.body, call.body_pos)
+
+    # -- tracers ---------------------------------------------------------------------------
+
+    def _urlopen_is_hooked(self) -> bool:
+        """Tell whether somebody overrides or replaced :meth:`urlopen`.
+
+        Every further attempt passes through it again then, so that a tracer sees each.
+        """
+        return type(self).urlopen is not _ORIGINAL_URLOPEN or "urlopen" in self.__dict__
+
+    def _urlopen_again(
+        self, call: Call, assert_same_host: bool, release_conn: bool | None
+    ) -> BaseHTTPResponse:
+        if call.body_pos is _USED_UP:
+            self._rewind(call)
+        timeout = call.timeout.clone()
+        timeout._running_deadline = call.deadline  # type: ignore[attr-defined]
+        return self.urlopen(
+            call.method,
+            call.url,
+            call.body,
+            call.headers,
+            retries=call.retries,
+            redirect=call.redirect,
+            assert_same_host=assert_same_host,
+            timeout=timeout,
+            pool_timeout=call.pool_timeout,
+            release_conn=release_conn,
+            chunked=call.chunked,
+            body_pos=call.body_pos,
+            **call.options,
+        )
+
+
+_ORIGINAL_URLOPEN = HTTPConnectionPool.urlopen
+
+
+class _UsedUp:
+    """Marks a body that can be sent only once, and was."""
+
+    def __repr__(self) -> str:
+        return "<body used up>"
+
+
+_USED_UP = _UsedUp()
+
+
+def _mark_used(body: Any, body_pos: Any) -> Any:
+    """Return the position to rewind to, or the mark that there is none."""
+    if body is None or isinstance(body, (bytes, str)) or isinstance(body_pos, int):
+        return body_pos
+    if hasattr(body, "read"):
+        return _USED_UP if body_pos is None else body_pos
+    return _USED_UP if hasattr(body, "__next__") else body_pos
+
+
+def _check_size(maxsize: Any, block: bool) -> None:
+    if not isinstance(maxsize, int) or isinstance(maxsize, bool) or maxsize < 0:
+        raise ValueError(f"maxsize is a number of connections, at least 0, not {maxsize!r}")
+    if block and maxsize < 1:
+        raise ValueError(
+            f"maxsize={maxsize!r} with block=True would wait for ever: it must be at least 1"
+        )
+
+
+def _running_deadline(timeout: Timeout) -> Deadline | None:
+    running: Deadline | None = getattr(timeout, "_running_deadline", None)
+    if running is not None:
+        return running
+    return None if timeout.deadline is None else Deadline(timeout.deadline)
+
+
+def _start_attempt(call: Call) -> None:
+    call.phase = "waiting for a connection"
+    total = call.timeout.total
+    bound = call.deadline
+    if bound is not None:
+        bound.check(call.phase)
+    if isinstance(total, (int, float)):
+        attempt = Deadline(total)
+        if bound is None or attempt.at < bound.at:
+            bound = attempt
+    call.attempt_deadline = bound
+
+
+def _bounded(call: Call | None, seconds: Any) -> Any:
+    """Return `seconds`, or what is left of the attempt if that is less."""
+    if call is None or call.attempt_deadline is None:
+        return seconds
+    left = call.attempt_deadline.left()
+    return left if not isinstance(seconds, (int, float)) else min(seconds, left)
+
+
+def _bounded_wait(call: Call) -> float | None:
+    """Return how long to wait for a connection."""
+    if call.deadline is None:
+        return call.pool_timeout
+    left = call.deadline.left()
+    return left if call.pool_timeout is None else min(left, call.pool_timeout)
+
+
+def _check_sleep(call: Call, retries: Any, response: Any) -> None:
+    """Do not start a sleep that the deadline would end.
+
+    :raises DeadlineExceededError: at once, instead of after a sleep in vain.
+    """
+    assert call.deadline is not None
+    sleep_time = getattr(retries, "sleep_time", None)
+    wanted = retries.get_backoff_time() if sleep_time is None else sleep_time(response)
+    if wanted >= call.deadline.left():
+        raise call.deadline.error("sleeping before a retry")
+
+
+def _is_timeout(error: BaseException) -> bool:
+    if isinstance(error, (TimeoutError, socket.timeout)):  # ours, and the builtin one
+        return True
+    return isinstance(error, BaseSSLError) and "timed out" in str(error)
+
+
+def _proxy_error(error: Exception, scheme: str | None) -> ProxyError:
+    """Return the error for a proxy that was not reached, with a hint where one helps."""
+    message = "Unable to connect to proxy"
+    text = " ".join(str(error).lower().split())
+    if scheme == "https" and ("wrong version number" in text or "unknown protocol" in text or "record layer failure" in text):
+        message += (
+            ". Your proxy appears to only use HTTP and not HTTPS, try changing your proxy URL to "
+            "be HTTP."
+        )
+    failure = ProxyError(message, error)
+    failure.__cause__ = error
+    return failure
+
+
+def _put_slot(store: Any) -> None:
+    """Give a slot back; one too many is dropped."""
+    try:
+        store.put(None, block=False)
+    except queue.Full:
+        pass
+
+
+def _close_idle_connections(store: Any) -> int:
+    """Empty the queue, closing the connections in it; return the number of entries."""
+    count = 0
+    while True:
+        try:
+            conn = store.get(block=False)
+        except queue.Empty:
+            return count
+        count += 1
+        if conn is not None:
+            conn.close()
+
+
+def warn_about_credentials(stacklevel: int) -> None:
+    """Say that credentials in a URL are not sent (RFC 9110, 4.2.4), without showing them."""
+    warnings.warn(
+        "The URL holds credentials, which are not sent. Use "
+        "urllib4.make_headers(basic_auth='user:password') to send them.",
+        SecurityWarning,
+        stacklevel=stacklevel,
+    )
+
+
+class HTTPSConnectionPool(HTTPConnectionPool):
+    """Connections over TLS to one host and port.
+
+    The TLS options are those of :class:`HTTPSConnection`; ``ssl_context``, ``server_hostname``,
+    ``ca_cert_data``, ``cert_data`` and ``key_data`` are taken as well.  They are attributes and
+    may be changed until the first connection is made.
+    """
+
+    scheme = "https"
+    ConnectionCls: Any = HTTPSConnection
+
+    def __init__(
+        self,
+        host: str,
+        port: int | None = None,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        maxsize: int = 1,
+        block: bool = False,
+        headers: Mapping[str, str] | None = None,
+        retries: Retry | bool | int | None = None,
+        _proxy: Url | None = None,
+        _proxy_headers: Mapping[str, str] | None = None,
+        key_file: str | None = None,
+        cert_file: str | None = None,
+        cert_reqs: int | str | None = None,
+        key_password: str | None = None,
+        ca_certs: str | None = None,
+        ssl_version: int | str | None = None,
+        ssl_minimum_version: Any = None,
+        ssl_maximum_version: Any = None,
+        assert_hostname: str | None | Literal[False] = None,
+        assert_fingerprint: str | None = None,
+        ca_cert_dir: str | None = None,
+        **conn_kw: Any,
+    ) -> None:
+        super().__init__(
+            host,
+            port,
+            timeout,
+            maxsize,
+            block,
+            headers,
+            retries,
+            _proxy,
+            _proxy_headers,
+            **conn_kw,
+        )
+        self.key_file = key_file
+        self.cert_file = cert_file
+        self.cert_reqs = cert_reqs
+        self.key_password = key_password
+        self.ca_certs = ca_certs
+        self.ca_cert_dir = ca_cert_dir
+        self.ssl_version = ssl_version
+        self.ssl_minimum_version = ssl_minimum_version
+        self.ssl_maximum_version = ssl_maximum_version
+        self.assert_hostname = assert_hostname
+        self.assert_fingerprint = assert_fingerprint
+
+    def _new_conn(self) -> Any:
+        """Make a connection object; it connects when it is first used."""
+        with self._lock:
+            self.num_connections += 1
+            number = self.num_connections
+        log.debug(
+            "Starting new HTTPS connection (%d): %s:%s", number, self.host, self.port or "443"
+        )
+        if not self.ConnectionCls or self.ConnectionCls is DummyConnection:
+            raise ImportError(
+                "Can't connect to HTTPS URL because the SSL module is not available."
+            )
+        return self._connection(self.ConnectionCls, self._tls_options())
+
+    def _tls_options(self) -> dict[str, Any]:
+        return {
+            "cert_file": self.cert_file,
+            "key_file": self.key_file,
+            "key_password": self.key_password,
+            "cert_reqs": self.cert_reqs,
+            "ca_certs": self.ca_certs,
+            "ca_cert_dir": self.ca_cert_dir,
+            "assert_hostname": self.assert_hostname,
+            "assert_fingerprint": self.assert_fingerprint,
+            "ssl_version": self.ssl_version,
+            "ssl_minimum_version": self.ssl_minimum_version,
+            "ssl_maximum_version": self.ssl_maximum_version,
+        }
+
+    def _prepare_proxy(self, conn: Any) -> None:
+        """Open the tunnel and TLS inside it."""
+        scheme = "https" if self.proxy is not None and self.proxy.scheme == "https" else "http"
+        conn.set_tunnel(
+            scheme=scheme, host=self._tunnel_host, port=self.port, headers=self.proxy_headers
+        )
+        conn.connect()
+
+    def _validate_conn(self, conn: Any) -> None:
+        """Connect, and warn about a peer whose identity nobody checked."""
+        super()._validate_conn(conn)
+        if conn.is_closed:
+            conn.connect()
+        if not conn.is_verified and not conn.proxy_is_verified:
+            warnings.warn(
+                f"Unverified HTTPS request is being made to host '{conn.host}'. Adding certificate "
+                "verification is strongly advised. See the page \"TLS\" of urllib4's "
+                "documentation.",
+                InsecureRequestWarning,
+                stacklevel=2,
+            )
+
+
+def connection_from_url(url: str, **kw: Any) -> HTTPConnectionPool:
+    """Return a pool for the host of `url`.
+
+    :param url: absolute; only scheme, host and port count.
+    :param kw: arguments of the pool class.
+    :raises LocationValueError: no host.
+    """
+    scheme, _, host, port, *_ = parse_url(url)
+    scheme = scheme or "http"
+    if port is None:
+        port = port_by_scheme.get(scheme, 80)
+    pool_class = HTTPSConnectionPool if scheme == "https" else HTTPConnectionPool
+    return pool_class(host, port=port, **kw)  # type: ignore[arg-type]

@@ -1,0 +1,616 @@
+"""Managers: many pools, found by the URL of a request, and redirects between them."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+import threading
+import warnings
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from ._base_connection import ProxyConfig
+from ._collections import HTTPHeaderDict, RecentlyUsedContainer
+from ._follow_up import after_response, as_retry, redirected
+from ._request_methods import RequestMethods
+from ._route import route_for
+from .connection import HTTPSConnection
+from .connectionpool import (
+    HTTPConnectionPool,
+    HTTPSConnectionPool,
+    _running_deadline,
+    port_by_scheme,
+    warn_about_credentials,
+)
+from .exceptions import (
+    LocationValueError,
+    MaxRetryError,
+    ProxySchemeUnknown,
+    URLSchemeUnknown,
+)
+from .response import BaseHTTPResponse
+from .util.request import set_file_position
+from .util.retry import Retry
+from .util.timeout import coerce_timeout
+from .util.url import Url, parse_url
+
+__all__ = ["PoolManager", "ProxyManager", "proxy_from_url"]
+
+log = logging.getLogger(__name__)
+
+#: Pool keywords that make no sense without TLS.
+SSL_KEYWORDS = (
+    "key_file",
+    "cert_file",
+    "cert_reqs",
+    "ca_certs",
+    "ca_cert_data",
+    "ssl_version",
+    "ssl_minimum_version",
+    "ssl_maximum_version",
+    "ca_cert_dir",
+    "ssl_context",
+    "key_password",
+    "server_hostname",
+    "assert_hostname",
+    "assert_fingerprint",
+    "cert_data",
+    "key_data",
+)
+
+_DEFAULT_BLOCKSIZE = 16384
+
+_SelfT = TypeVar("_SelfT", bound="PoolManager")
+
+
+class PoolKey(NamedTuple):
+    """All that decides whether two requests may share a pool; the default key.
+
+    Each field is a keyword of the pool with ``key_`` in front.
+    """
+
+    key_scheme: str
+    key_host: str
+    key_port: int | None
+    key_timeout: Any
+    key_retries: Any
+    key_block: bool | None
+    key_source_address: tuple[str, int] | None
+    key_key_file: str | None
+    key_key_password: str | None
+    key_cert_file: str | None
+    key_cert_reqs: str | int | None
+    key_ca_certs: str | None
+    key_ca_cert_data: str | bytes | None
+    key_ssl_version: int | str | None
+    key_ssl_minimum_version: Any
+    key_ssl_maximum_version: Any
+    key_ca_cert_dir: str | None
+    key_ssl_context: Any
+    key_maxsize: int | None
+    key_headers: frozenset[tuple[str, str]] | None
+    key__proxy: Any
+    key__proxy_headers: frozenset[tuple[str, str]] | None
+    key__proxy_config: Any
+    key_socket_options: Any
+    key__socks_options: Any
+    key_assert_hostname: bool | str | None
+    key_assert_fingerprint: str | None
+    key_server_hostname: str | None
+    key_blocksize: int | None
+    key_cert_data: str | bytes | None = None
+    key_key_data: str | bytes | None = None
+
+    def __repr__(self) -> str:
+        shown = {
+            name: value for name, value in zip(self._fields, self) if value is not None
+        }
+        for name in _SECRET_KEY_FIELDS & shown.keys():
+            shown[name] = "***"
+        return f"PoolKey({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+# Passwords and keys, and headers, which may hold tokens.
+_SECRET_KEY_FIELDS = frozenset(
+    {"key_key_password", "key_key_data", "key_headers", "key__proxy_headers", "key__socks_options"}
+)
+
+#: The least a pool key has.
+BasePoolKey = namedtuple("BasePoolKey", ("scheme", "host", "port"))
+BasePoolKey.__doc__ = """The least a key of a pool has: where it leads."""
+
+#: A key for http pools with plain field names, to be widened by programs.
+HTTPPoolKey = namedtuple(
+    "HTTPPoolKey",
+    (*BasePoolKey._fields, "timeout", "retries", "strict", "block", "source_address"),
+)
+HTTPPoolKey.__doc__ = """A key for http pools with plain field names, for programs to widen.
+
+``namedtuple("CustomKey", HTTPPoolKey._fields + ("my_field",))`` makes `my_field` count.
+"""
+
+#: The same for https pools.
+HTTPSPoolKey = namedtuple(
+    "HTTPSPoolKey",
+    (
+        *HTTPPoolKey._fields,
+        "key_file",
+        "cert_file",
+        "cert_reqs",
+        "ca_certs",
+        "ssl_version",
+        "ca_cert_dir",
+    ),
+)
+HTTPSPoolKey.__doc__ = """A key for https pools with plain field names, for programs to widen."""
+
+
+def default_key_normalizer(key_class: Any, request_context: Mapping[str, Any]) -> Any:
+    """Make a key of `key_class` from the keywords of a pool.
+
+    Fields may be called like the keywords (``timeout``) or with ``key_`` in front; keywords that
+    the class has no field for do not count, fields without a keyword are None.  Scheme and host
+    are lower-cased, mappings become frozensets, so that the key is hashable.
+
+    :param request_context: the pool's keywords with ``scheme``, ``host`` and ``port``.
+    """
+    context = dict(request_context)
+    context["scheme"] = context["scheme"].lower()
+    context["host"] = context["host"].lower()
+    for name in ("headers", "_proxy_headers", "_socks_options"):
+        if context.get(name) is not None:
+            context[name] = frozenset(context[name].items())
+    options = context.get("socket_options")
+    if options is not None:
+        context["socket_options"] = tuple(options)
+    if context.get("blocksize") is None:
+        context["blocksize"] = _DEFAULT_BLOCKSIZE
+    return key_class(*[context.get(_keyword(field)) for field in key_class._fields])
+
+
+def _keyword(field: str) -> str:
+    """Return the pool keyword that a key field stands for: ``key_file`` is one by itself."""
+    if field in ("key_file", "key_password", "key_data"):
+        return field
+    return field[4:] if field.startswith("key_") else field
+
+
+_default_key_normalizer = default_key_normalizer
+
+#: How the key of a pool is made, by scheme; each manager has its own copy.
+key_fn_by_scheme: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "http": partial(default_key_normalizer, PoolKey),
+    "https": partial(default_key_normalizer, PoolKey),
+}
+
+#: The pool class for each scheme.
+pool_classes_by_scheme: dict[str, Any] = {
+    "http": HTTPConnectionPool,
+    "https": HTTPSConnectionPool,
+}
+
+
+def _parameters(*callables: Any) -> frozenset[str]:
+    return frozenset(
+        name
+        for one in callables
+        for name, parameter in inspect.signature(one).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    )
+
+
+# What pools and connections understand; anything else stays with the manager.
+_KNOWN_KEYWORDS = (
+    _parameters(HTTPConnectionPool, HTTPSConnectionPool, HTTPSConnection)
+    | frozenset(SSL_KEYWORDS)
+    | {"scheme", "host", "port", "strict", "_socks_options"}
+)
+# Keywords that were warned about already; add() and `in` are single steps.
+_warned_keywords: set[str] = set()
+
+
+class PoolManager(RequestMethods):
+    """Sends each request on the pool for its host, making and keeping pools as needed.
+
+    :param num_pools: pools that are kept; the least recently used is dropped for a new one.
+    :param headers: sent with every request that is given no headers of its own.
+    :param connection_pool_kw: arguments for new pools, see :class:`HTTPConnectionPool` and
+        :class:`HTTPSConnectionPool`.  A keyword that neither knows is kept for keys of your own
+        (see :attr:`key_fn_by_scheme`) and goes no further.
+    :raises ValueError: `num_pools` is no number of pools.
+
+    Safe to share between threads; best used as a context manager, which clears it.
+
+    :ivar connection_pool_kw: may be changed; new values count for pools made from then on.
+    :ivar pools: the pools by key, a :class:`RecentlyUsedContainer`.
+    :ivar key_fn_by_scheme: how keys are made; a copy per manager, to be changed freely.
+    :ivar pool_classes_by_scheme: which class is made for a scheme; a copy as well.
+    """
+
+    proxy: Url | None = None
+    proxy_config: ProxyConfig | None = None
+    pool_classes_by_scheme: dict[str, Any] = pool_classes_by_scheme
+
+    def __init__(
+        self,
+        num_pools: int = 10,
+        headers: Mapping[str, str] | None = None,
+        **connection_pool_kw: Any,
+    ) -> None:
+        super().__init__(headers)
+        if not isinstance(num_pools, int) or num_pools < 0:
+            raise ValueError(f"num_pools is a number of pools, at least 0, not {num_pools!r}")
+        # retries=5 for a pool must not switch off redirects, which are followed here.
+        if "retries" in connection_pool_kw:
+            retries = connection_pool_kw["retries"]
+            if not isinstance(retries, Retry):
+                connection_pool_kw["retries"] = Retry.from_int(retries, redirect=True)
+        for name in connection_pool_kw:
+            _warn_about_typo(name)
+        self.connection_pool_kw = connection_pool_kw
+        self.pools: RecentlyUsedContainer[Any, Any] = RecentlyUsedContainer(
+            num_pools, dispose_func=_retire
+        )
+        self.pool_classes_by_scheme = dict(self.pool_classes_by_scheme)
+        self.key_fn_by_scheme = key_fn_by_scheme.copy()
+        # Makes "is it there? no: put it there" one step, so that two threads get the same pool.
+        self._making = threading.Lock()
+
+    def __enter__(self: _SelfT) -> _SelfT:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> Literal[False]:
+        self.clear()
+        return False
+
+    # -- pools -----------------------------------------------------------------------------
+
+    def _new_pool(
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        request_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Make a pool; what others override to configure it."""
+        pool_class = self.pool_classes_by_scheme[scheme]
+        context = dict(self.connection_pool_kw if request_context is None else request_context)
+        if context.get("blocksize") is None:
+            context["blocksize"] = _DEFAULT_BLOCKSIZE
+        for name in ("scheme", "host", "port"):
+            context.pop(name, None)
+        if scheme == "http":
+            for name in SSL_KEYWORDS:
+                context.pop(name, None)
+        unknown = context.keys() - _KNOWN_KEYWORDS
+        if unknown:
+            for name in unknown - _own_keywords(pool_class):
+                del context[name]
+        return pool_class(host, port, **context)
+
+    def clear(self) -> None:
+        """Drop all pools: their idle connections are closed now, those in use when done.
+
+        A thread that still holds a pool can go on using it.
+        """
+        self.pools.clear()
+
+    def connection_from_host(
+        self,
+        host: str | None,
+        port: int | None = None,
+        scheme: str | None = "http",
+        pool_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return the pool for a host.
+
+        :param port: default: that of the scheme (``connectionpool.port_by_scheme``).
+        :param pool_kwargs: override ``connection_pool_kw``; None as a value removes a keyword.
+        :raises LocationValueError: no host.
+        """
+        if not host:
+            raise LocationValueError("No host specified.")
+        context = self._merge_pool_kwargs(pool_kwargs)
+        context["scheme"] = scheme or "http"
+        if not port:
+            port = port_by_scheme.get(context["scheme"].lower(), 80)
+        context["port"] = port
+        context["host"] = host
+        return self.connection_from_context(context)
+
+    def connection_from_context(self, request_context: dict[str, Any]) -> Any:
+        """Return the pool for a mapping of pool keywords, ``scheme`` and ``host`` included.
+
+        :raises KeyError: no ``scheme``.
+        :raises URLSchemeUnknown: ``scheme`` is not in :attr:`key_fn_by_scheme`.
+        """
+        if "strict" in request_context:
+            warnings.warn(
+                "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
+                category=FutureWarning,
+                stacklevel=2,
+            )
+            request_context.pop("strict")
+        scheme = request_context["scheme"].lower()
+        key_fn = self.key_fn_by_scheme.get(scheme)
+        if not key_fn:
+            raise URLSchemeUnknown(scheme)
+        return self.connection_from_pool_key(
+            key_fn(request_context), request_context=request_context
+        )
+
+    def connection_from_pool_key(
+        self, pool_key: Any, request_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Return the pool for a key.
+
+        :param pool_key: a namedtuple of hashable values with at least scheme, host and port.
+        :param request_context: keywords for a new pool; default: those of the manager.
+        """
+        pool = self.pools.get(pool_key)
+        if pool is not None:
+            return pool
+        if request_context is None:
+            request_context = self._context_of_key(pool_key)
+        scheme = request_context["scheme"]
+        host, port = request_context["host"], request_context["port"]
+        # Made without a lock, since overrides run here; a pool without sockets costs little.
+        made = self._new_pool(scheme, host, port, request_context=request_context)
+        with self._making:
+            pool = self.pools.get(pool_key)
+            if pool is None:
+                self.pools[pool_key] = pool = made
+        return pool
+
+    def _context_of_key(self, pool_key: Any) -> dict[str, Any]:
+        context = self.connection_pool_kw.copy()
+        for name in ("scheme", "host", "port"):
+            prefixed = f"key_{name}"
+            context[name] = getattr(pool_key, prefixed if hasattr(pool_key, prefixed) else name)
+        return context
+
+    def connection_from_url(
+        self, url: str, pool_kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Return the pool for the host of `url`; parameters as :meth:`connection_from_host`."""
+        parsed = parse_url(url)
+        return self.connection_from_host(
+            parsed.host, port=parsed.port, scheme=parsed.scheme, pool_kwargs=pool_kwargs
+        )
+
+    def _merge_pool_kwargs(self, override: dict[str, Any] | None) -> dict[str, Any]:
+        merged = self.connection_pool_kw.copy()
+        for name, value in (override or {}).items():
+            if value is None:
+                merged.pop(name, None)
+            else:
+                merged[name] = value
+        return merged
+
+    # -- requests --------------------------------------------------------------------------
+
+    def _proxy_requires_url_absolute_form(self, parsed_url: Url) -> bool:
+        """Tell whether the request line to the proxy holds the whole URL."""
+        return route_for(self.proxy, self.proxy_config, parsed_url.scheme).absolute_target
+
+    def urlopen(  # type: ignore[override]
+        self, method: str, url: str, redirect: bool = True, **kw: Any
+    ) -> BaseHTTPResponse:
+        """Send a request on the pool for `url` and follow redirects, also to other hosts.
+
+        :param url: absolute; without a scheme it counts as http (deprecated).
+        :param kw: see :meth:`HTTPConnectionPool.urlopen`.
+        :raises LocationValueError: `url` has no host.
+        :raises URLSchemeUnknown: neither http nor https.
+
+        What :meth:`HTTPConnectionPool.urlopen` raises, too.
+        """
+        kw["assert_same_host"] = False
+        kw["redirect"] = False
+        if kw.get("headers") is None:
+            kw["headers"] = self.headers
+        if redirect and kw.get("body") is not None:
+            # Noted before the first attempt, or a redirect would send what is left of a file.
+            kw["body_pos"] = set_file_position(kw["body"], kw.get("body_pos"))
+        self._start_deadline(kw)
+        while True:
+            response = self._open_once(method, url, kw)
+            location = redirect and response.get_redirect_location()
+            if not location:
+                return response
+            following = self._follow(method, url, response, kw)
+            if following is None:
+                return response
+            method, url = following
+            if type(self).urlopen is not _ORIGINAL_URLOPEN or "urlopen" in self.__dict__:
+                # A tracer wants to see each request.
+                del kw["assert_same_host"], kw["redirect"]
+                return self.urlopen(method, url, redirect=redirect, **kw)
+
+    def _open_once(self, method: str, url: str, kw: dict[str, Any]) -> Any:
+        parsed = parse_url(url)
+        if parsed.scheme is None:
+            warnings.warn(
+                "URLs without a scheme (ie 'https://') are deprecated and will raise an error "
+                "in urllib4 5.0. To avoid this warning make sure all URLs start with 'https://' "
+                "or 'http://'.",
+                category=FutureWarning,
+                stacklevel=5,
+            )
+        if parsed.auth is not None:
+            warn_about_credentials(6)
+        pool = self.connection_from_host(parsed.host, port=parsed.port, scheme=parsed.scheme)
+        if self._proxy_requires_url_absolute_form(parsed):
+            target = parsed._replace(auth=None, fragment=None).url
+            kw = {**kw, "headers": self._set_proxy_headers(target, kw["headers"])}
+        else:
+            target = parsed.request_uri
+        return pool.urlopen(method, target, **kw)
+
+    def _set_proxy_headers(self, url: str, headers: Any) -> Any:
+        """Return the headers for a request in absolute form; see :class:`ProxyManager`."""
+        return headers
+
+    def _start_deadline(self, kw: dict[str, Any]) -> None:
+        """Let a deadline run over all requests of one call, not for each anew."""
+        timeout = kw.get("timeout", self.connection_pool_kw.get("timeout"))
+        if getattr(timeout, "deadline", None) is not None:
+            running = coerce_timeout(timeout).clone()
+            running._running_deadline = _running_deadline(timeout)  # type: ignore[attr-defined]
+            kw["timeout"] = running
+
+    def _follow(
+        self, method: str, url: str, response: Any, kw: dict[str, Any]
+    ) -> tuple[str, str] | None:
+        """Prepare `kw` for the redirect; None if the response is to be returned as it is.
+
+        :raises MaxRetryError: too many redirects.
+        """
+        retries = kw.get("retries", response.retries)
+        retries = as_retry(retries, True, response.retries)
+        pool = getattr(response, "_pool", None)
+        try:
+            step = after_response(response, retries, method, url, True, pool)
+        except MaxRetryError:
+            response.drain_conn()
+            raise
+        if step.kind != "redirect" or step.location is None:
+            return None
+        response.drain_conn()
+        following = redirected(
+            response, step.retries, method, url, step.location, kw["headers"]
+        )
+        if following.drops_body:
+            for name in ("body", "body_pos", "chunked"):
+                kw.pop(name, None)
+        kw["retries"] = step.retries
+        kw["headers"] = following.headers
+        log.info("Redirecting %s -> %s", url, following.url)
+        return following.method, following.url
+
+
+_ORIGINAL_URLOPEN = PoolManager.urlopen
+
+
+def _retire(pool: Any) -> None:
+    """Let go of a pool that was dropped; other threads may still be using it."""
+    retire = getattr(pool, "retire", None)
+    if retire is not None:
+        retire()
+
+
+def _own_keywords(pool_class: Any) -> frozenset[str]:
+    """Return keywords that a replacement class takes beyond ours."""
+    connection_class = getattr(pool_class, "ConnectionCls", None)
+    classes = [one for one in (pool_class, connection_class) if one is not None]
+    try:
+        return _parameters(*classes)
+    except (TypeError, ValueError):  # a class that does not tell
+        return frozenset()
+
+
+def _warn_about_typo(name: str) -> None:
+    if name in _KNOWN_KEYWORDS or name in _warned_keywords:
+        return
+    likely = difflib.get_close_matches(name, sorted(_KNOWN_KEYWORDS), n=1, cutoff=0.75)
+    if likely:
+        _warned_keywords.add(name)
+        warnings.warn(
+            f"PoolManager does not know the keyword {name!r}; did you mean {likely[0]!r}? It is "
+            "kept, but has no effect on pools.",
+            category=UserWarning,
+            stacklevel=3,
+        )
+
+
+class ProxyManager(PoolManager):
+    """A manager that sends everything through an HTTP proxy.
+
+    http targets share one pool, to the proxy; each https target has its own, tunnelled by
+    CONNECT (RFC 9110, 9.3.6).  Which headers and which TLS settings go where: see
+    :class:`urllib4._route.Route`.
+
+    :param proxy_url: ``http://`` or ``https://`` URL of the proxy, or a pool for it.
+    :param proxy_headers: for the proxy only, such as
+        ``make_headers(proxy_basic_auth="user:password")``.
+    :param proxy_ssl_context: for TLS to an https proxy.
+    :param use_forwarding_for_https: let an https proxy do https requests for us; it sees all.
+    :param proxy_assert_hostname, proxy_assert_fingerprint: for the proxy's certificate.
+    :raises ProxySchemeUnknown: another scheme.
+    """
+
+    def __init__(
+        self,
+        proxy_url: str | Any,
+        num_pools: int = 10,
+        headers: Mapping[str, str] | None = None,
+        proxy_headers: Mapping[str, str] | None = None,
+        proxy_ssl_context: Any = None,
+        use_forwarding_for_https: bool = False,
+        proxy_assert_hostname: None | str | Literal[False] = None,
+        proxy_assert_fingerprint: str | None = None,
+        **connection_pool_kw: Any,
+    ) -> None:
+        if isinstance(proxy_url, HTTPConnectionPool):
+            proxy_url = f"{proxy_url.scheme}://{proxy_url._tunnel_host}:{proxy_url.port}"
+        proxy = parse_url(proxy_url)
+        if proxy.scheme not in ("http", "https"):
+            raise ProxySchemeUnknown(proxy.scheme)
+        if not proxy.host:
+            raise LocationValueError("the proxy URL has no host")
+        if not proxy.port:
+            proxy = proxy._replace(port=port_by_scheme.get(proxy.scheme, 80))
+        self.proxy = proxy
+        self.proxy_headers = proxy_headers or {}
+        self.proxy_ssl_context = proxy_ssl_context
+        self.proxy_config = ProxyConfig(
+            proxy_ssl_context,
+            use_forwarding_for_https,
+            proxy_assert_hostname,
+            proxy_assert_fingerprint,
+        )
+        connection_pool_kw["_proxy"] = self.proxy
+        connection_pool_kw["_proxy_headers"] = self.proxy_headers
+        connection_pool_kw["_proxy_config"] = self.proxy_config
+        super().__init__(num_pools, headers, **connection_pool_kw)
+
+    def connection_from_host(
+        self,
+        host: str | None,
+        port: int | None = None,
+        scheme: str | None = "http",
+        pool_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return the pool for a target: its own if it is tunnelled, else the proxy's."""
+        assert self.proxy is not None
+        if scheme == "https":
+            return super().connection_from_host(host, port, scheme, pool_kwargs=pool_kwargs)
+        if not host:
+            raise LocationValueError("No host specified.")
+        return super().connection_from_host(
+            self.proxy.host, self.proxy.port, self.proxy.scheme, pool_kwargs=pool_kwargs
+        )
+
+    def _set_proxy_headers(self, url: str, headers: Any) -> HTTPHeaderDict:
+        """Add what a proxy expects (Accept, and the target's Host) unless given."""
+        result = HTTPHeaderDict(headers)
+        if "accept" not in result:
+            result["Accept"] = "*/*"
+        netloc = parse_url(url).netloc
+        if netloc and "host" not in result:
+            result["Host"] = netloc
+        return result
+
+
+def proxy_from_url(url: str, **kw: Any) -> ProxyManager:
+    """Return a :class:`ProxyManager` for `url`; `kw` are its arguments."""
+    return ProxyManager(proxy_url=url, **kw)

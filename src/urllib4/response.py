@@ -1,0 +1,1039 @@
+"""Responses: the content of an answer, read whole, in pieces, line by line or chunk by chunk.
+
+:class:`HTTPResponse` knows no pool: it is told what to call when its body is complete, broken
+or given up (RFC 9112, 9.3: only a response that was read whole leaves a reusable connection).
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json as _json
+import logging
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from email.message import Message
+from http.client import HTTPException
+from http.client import HTTPResponse as _HttplibHTTPResponse
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ._collections import HTTPHeaderDict
+from ._decoding import (
+    BrotliDecoder,
+    BytesQueueBuffer,
+    ContentDecoder,
+    DeflateDecoder,
+    GzipDecoder,
+    MultiDecoder,
+    ZstdDecoder,
+    available_codings,
+    get_decoder,
+)
+from ._http1.body import MAX_LINE_BYTES, ChunkedBody, parse_chunk_size
+from ._http1.message import Http1Response
+from .exceptions import (
+    BodyNotHttplibCompatible,
+    DecodeError,
+    HTTPError,
+    IncompleteRead,
+    InvalidHeader,
+    ProtocolError,
+    ReadTimeoutError,
+    ResponseNotChunked,
+    SSLError,
+)
+from .util.response import is_fp_closed, is_response_to_head
+
+try:
+    from ssl import SSLError as BaseSSLError
+except ImportError:  # a Python without OpenSSL
+
+    class BaseSSLError(Exception):  # type: ignore[no-redef]
+        """Stands in where there is no ssl module; never raised."""
+
+
+if TYPE_CHECKING:
+    from ._call import Deadline
+    from .util.retry import Retry
+
+__all__ = [
+    "BaseHTTPResponse",
+    "BrotliDecoder",
+    "BytesQueueBuffer",
+    "ContentDecoder",
+    "DeflateDecoder",
+    "GzipDecoder",
+    "HTTPHeaderDict",
+    "HTTPResponse",
+    "MultiDecoder",
+    "ZstdDecoder",
+    "is_fp_closed",
+]
+
+log = logging.getLogger(__name__)
+
+#: Most that is read and thrown away to save a connection, bytes and seconds: beyond that a
+#: new connection is cheaper (Go reads 2 KiB, curl nothing).
+DRAIN_MAX_BYTES = 64 * 1024
+DRAIN_MAX_SECONDS = 1.0
+
+_PIECE = 65536
+
+
+class _ContentDecoders:
+    """The list of codings this installation can decode, found out when first asked for."""
+
+    def __init__(self) -> None:
+        self._codings: list[str] | None = None
+
+    def __get__(self, instance: object, owner: type | None = None) -> list[str]:
+        if self._codings is None:
+            codings = list(available_codings())
+            codings.insert(1, "x-gzip")
+            self._codings = codings
+        return self._codings
+
+
+class BaseHTTPResponse(io.IOBase):
+    """What every response offers; the base for other transports' responses.
+
+    :param headers: kept as it is if it is an :class:`HTTPHeaderDict`.
+    :param version: 10, 11 or 20.
+    :param decode_content: undo the Content-Encoding; may be changed later.
+
+    Not safe to share between threads, except :meth:`HTTPResponse.shutdown`.
+    """
+
+    #: Content codings that are undone; remove one to get such bodies raw.
+    CONTENT_DECODERS: Any = _ContentDecoders()
+    #: Statuses whose Location is a redirect (RFC 9110, 15.4).
+    REDIRECT_STATUSES = [301, 302, 303, 307, 308]
+    #: What a decoder may raise; other errors are not the peer's doing.
+    DECODER_ERROR_CLASSES: tuple[type[Exception], ...] = (OSError, zlib.error, DecodeError)
+
+    def __init__(
+        self,
+        *,
+        headers: Mapping[str, str] | None = None,
+        status: int,
+        version: int,
+        version_string: str,
+        reason: str | None,
+        decode_content: bool,
+        request_url: str | None,
+        retries: Retry | None = None,
+    ) -> None:
+        self.headers = (
+            headers if isinstance(headers, HTTPHeaderDict) else HTTPHeaderDict(headers)
+        )
+        self.status = status
+        self.version = version
+        self.version_string = version_string
+        self.reason = reason
+        self.decode_content = decode_content
+        self._has_decoded_content = False
+        self._request_url: str | None = request_url
+        self._retries: Retry | None = None
+        if retries is not None:
+            self.retries = retries
+        self.chunked = False
+        self._decoder: ContentDecoder | None = None
+        self._decoder_known = False
+        self.length_remaining: int | None = None
+
+    # -- what happened ---------------------------------------------------------------------
+
+    @property
+    def retries(self) -> Retry | None:
+        """The retry state that this response was reached with."""
+        return self._retries
+
+    @retries.setter
+    def retries(self, retries: Retry | None) -> None:
+        if retries is not None and retries.history:
+            self.url = retries.history[-1].redirect_location
+        self._retries = retries
+
+    def get_redirect_location(self) -> str | None | bool:
+        """Return where a redirect leads, None if it says nothing, False if it is none."""
+        if self.status in self.REDIRECT_STATUSES:
+            return self.headers.get("location")
+        return False
+
+    # -- the content as something else -----------------------------------------------------
+
+    def json(self) -> Any:
+        """Return the content parsed as JSON (RFC 8259; UTF-8, a byte order mark is skipped).
+
+        :raises UnicodeDecodeError: the content is not UTF-8.
+        :raises json.JSONDecodeError: it is not JSON.
+        """
+        return _json.loads(self.data.decode("utf-8-sig"))
+
+    def text(self, encoding: str | None = None, errors: str = "replace") -> str:
+        """Return the content as str.
+
+        :param encoding: default: the charset of the Content-Type if Python knows it, else UTF-8.
+        :param errors: what to do with bytes that do not fit, as for :meth:`bytes.decode`.
+
+        .. versionadded:: 4.0
+        """
+        return (self.data or b"").decode(encoding or self._charset(), errors)
+
+    def _charset(self) -> str:
+        message = Message()
+        message["content-type"] = self.headers.get("content-type", "")
+        charset = message.get_content_charset("utf-8-sig")
+        try:
+            return codecs.lookup(charset).name
+        except LookupError:
+            return "utf-8"
+
+    # -- to be provided --------------------------------------------------------------------
+
+    @property
+    def data(self) -> bytes:
+        """The whole content."""
+        raise NotImplementedError
+
+    @property
+    def url(self) -> str | None:
+        """The URL that answered, after redirects; None if unknown."""
+        raise NotImplementedError
+
+    @url.setter
+    def url(self, url: str | None) -> None:
+        raise NotImplementedError
+
+    @property
+    def connection(self) -> Any:
+        """The connection in use, None when it went back."""
+        raise NotImplementedError
+
+    def stream(
+        self, amt: int | None = _PIECE, decode_content: bool | None = None
+    ) -> Iterator[bytes]:
+        """Yield the content in pieces."""
+        raise NotImplementedError
+
+    def read(
+        self,
+        amt: int | None = None,
+        decode_content: bool | None = None,
+        cache_content: bool = False,
+    ) -> bytes:
+        """Read content."""
+        raise NotImplementedError
+
+    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        """Read what is at hand."""
+        raise NotImplementedError
+
+    def read_chunked(
+        self, amt: int | None = None, decode_content: bool | None = None
+    ) -> Iterator[bytes]:
+        """Yield chunk by chunk."""
+        raise NotImplementedError
+
+    def release_conn(self) -> None:
+        """Give the connection back."""
+        raise NotImplementedError
+
+    def drain_conn(self) -> None:
+        """Discard the rest of the body."""
+        raise NotImplementedError
+
+    def shutdown(self) -> None:
+        """Stop a reader in another thread."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close response and connection."""
+        raise NotImplementedError
+
+    # -- decoding --------------------------------------------------------------------------
+
+    def _init_decoder(self) -> None:
+        """Choose the decoder by Content-Encoding; unknown codings leave the body raw."""
+        if self._decoder_known:
+            return
+        self._decoder_known = True
+        encoding = self.headers.get("content-encoding")
+        if not encoding or self._decoder is not None:
+            return
+        codings = [coding.strip().lower() for coding in encoding.split(",")]
+        if all(coding in self.CONTENT_DECODERS for coding in codings if coding != "identity"):
+            self._decoder = get_decoder(encoding)
+
+    def _decode(
+        self,
+        data: bytes,
+        decode_content: bool | None,
+        flush_decoder: bool,
+        max_length: int | None = None,
+    ) -> bytes:
+        """Decode `data` to at most `max_length` bytes; the rest stays in the decoder."""
+        if not decode_content:
+            self._refuse_mixing("read")
+            return data
+        decoder = self._decoder
+        if decoder is None:
+            return data
+        limit = -1 if max_length is None or flush_decoder else max(max_length, 0)
+        try:
+            data = decoder.decompress(data, limit) if (data or limit != 0) else b""
+            if flush_decoder:
+                data += decoder.flush()
+        except self.DECODER_ERROR_CLASSES as error:
+            encoding = self.headers.get("content-encoding", "").lower()
+            raise DecodeError(
+                f"Received response with content-encoding: {encoding}, but failed to decode it.",
+                error,
+            ) from error
+        self._has_decoded_content = True
+        return data
+
+    def _refuse_mixing(self, method: str) -> None:
+        if self._has_decoded_content:
+            raise RuntimeError(
+                f"Calling {method}(decode_content=False) is not supported after "
+                f"{method}(decode_content=True) was called."
+            )
+
+    # -- habits of http.client and urllib --------------------------------------------------
+
+    def readinto(self, b: Any) -> int:
+        """Read decoded content into the buffer `b`; fewer bytes only at the end."""
+        data = self.read(len(b))
+        if not data:
+            return 0
+        b[: len(data)] = data
+        return len(data)
+
+    def getheaders(self) -> HTTPHeaderDict:
+        """Return the headers."""
+        return self.headers
+
+    def getheader(self, name: str, default: str | None = None) -> str | None:
+        """Return one header, its lines joined by commas."""
+        return self.headers.get(name, default)
+
+    def info(self) -> HTTPHeaderDict:
+        """Return the headers (for :mod:`http.cookiejar`)."""
+        return self.headers
+
+    def geturl(self) -> str | None:
+        """Return the URL that answered."""
+        return self.url
+
+
+class HTTPResponse(BaseHTTPResponse):
+    """A response over HTTP/1.x, usable as a binary file of decoded content.
+
+    :param body: bytes or str (kept as they are) or an object with ``read``.
+    :param preload_content: read the whole body now.
+    :param original_response: the :class:`http.client.HTTPResponse` underneath, if any.
+    :param pool: named in errors; gets `connection` back through ``_put_conn``.
+    :param enforce_content_length: a body shorter than its Content-Length is an error.
+    :param auto_close: report ``closed`` once the body is used up; set False to wrap the response
+        in :class:`io.TextIOWrapper` and the like.
+    :param sock_shutdown: called with a ``socket.SHUT_*`` by :meth:`shutdown`.
+
+    :raises HTTPError: (by every method that reads) :exc:`ReadTimeoutError`, :exc:`SSLError`,
+        :exc:`DecodeError`, :exc:`DeadlineExceededError` or :exc:`ProtocolError`.  The
+        connection is closed then.
+    """
+
+    def __init__(
+        self,
+        body: Any = "",
+        headers: Mapping[str, str] | None = None,
+        status: int = 0,
+        version: int = 0,
+        version_string: str = "HTTP/?",
+        reason: str | None = None,
+        preload_content: bool = True,
+        decode_content: bool = True,
+        original_response: Any = None,
+        pool: Any = None,
+        connection: Any = None,
+        msg: Any = None,
+        retries: Retry | None = None,
+        enforce_content_length: bool = True,
+        request_method: str | None = None,
+        request_url: str | None = None,
+        auto_close: bool = True,
+        sock_shutdown: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(
+            headers=headers,
+            status=status,
+            version=version,
+            version_string=version_string,
+            reason=reason,
+            decode_content=decode_content,
+            request_url=request_url,
+            retries=retries,
+        )
+        self.enforce_content_length = enforce_content_length
+        self.auto_close = auto_close
+        self._body: Any = None
+        self._fp: Any = None
+        self._original_response = original_response
+        self._fp_bytes_read = 0
+        self.msg = msg
+        self._pool = pool
+        self._connection = connection
+        self._release: Callable[[bool], None] | None = None
+        self._deadline: Deadline | None = None
+        self._sock_shutdown = sock_shutdown
+        self._decoded_buffer: BytesQueueBuffer | None = None
+        self.chunk_left: int | None = None
+        if type(body) is Http1Response:
+            self._fp = body
+            self.chunked = bool(body.chunked)
+            self.length_remaining = body.length
+        elif isinstance(body, (str, bytes)):
+            if body or isinstance(body, bytes):
+                self._body = body
+            self._init_framing(request_method)
+        else:
+            if hasattr(body, "read"):
+                self._fp = body
+            self._init_framing(request_method)
+        if preload_content and self._body is None and self._fp is not None:
+            self._body = self.read(decode_content=decode_content)
+
+    def _init_framing(self, request_method: str | None) -> None:
+        """Derive framing from the headers, for a body that was not framed by our own reader."""
+        codings = self.headers.get("transfer-encoding", "").lower()
+        self.chunked = "chunked" in (coding.strip() for coding in codings.split(","))
+        self.length_remaining = self._init_length(request_method)
+
+    def _init_length(self, request_method: str | None) -> int | None:
+        length: int | None = None
+        text = self.headers.get("content-length")
+        if text is not None:
+            if self.chunked:
+                log.warning(
+                    "Received response with both Content-Length and Transfer-Encoding set. This "
+                    "is expressly forbidden by RFC 9112, 6.1. Ignoring Content-Length and "
+                    "attempting to process response as Transfer-Encoding: chunked."
+                )
+                return None
+            parts = {part.strip() for part in text.split(",")}
+            if len(parts) > 1:
+                raise InvalidHeader(
+                    f"Content-Length contained multiple unmatching values ({text[:100]})"
+                )
+            number = parts.pop()
+            if number.isascii() and number.isdigit() and len(number) < 19:
+                length = int(number)
+        status = self.status if isinstance(self.status, int) else 0
+        if status in (204, 304) or 100 <= status < 200 or request_method == "HEAD":
+            length = 0
+        return length
+
+    # -- identity --------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str | None:
+        """The URL that answered, after redirects; None if unknown."""
+        return self._request_url
+
+    @url.setter
+    def url(self, url: str | None) -> None:
+        self._request_url = url
+
+    @property
+    def connection(self) -> Any:
+        """The connection in use; None when it went back to its pool, or there never was one."""
+        if self._pool or self._original_response:
+            return self._connection
+        return None
+
+    @property
+    def data(self) -> Any:
+        """The whole content, read and kept when first asked for; None without a body object."""
+        if self._body is not None:
+            return self._body
+        if self._fp is not None:
+            return self.read(cache_content=True)
+        return None
+
+    def tell(self) -> int:
+        """Return the number of body bytes taken from the wire, before decoding."""
+        return self._fp_bytes_read
+
+    @property
+    def trailers(self) -> HTTPHeaderDict | None:
+        """The fields behind a chunked body (RFC 9110, 6.5), once it was read; else None.
+
+        .. versionadded:: 4.0
+        """
+        body = getattr(self._original_response, "body", None)
+        return body.trailers if isinstance(body, ChunkedBody) else None
+
+    # -- the end of the exchange -----------------------------------------------------------
+
+    def _on_finish(self, release: Callable[[bool], None], deadline: Deadline | None) -> None:
+        """Tell the response what to call, once, when it is done with its connection.
+
+        :param release: takes whether the connection may carry another exchange.
+        :param deadline: bound on reading; for the error when it passes.
+        """
+        self._deadline = deadline
+        self._release = release
+        if self._is_complete():
+            self._end_exchange(True)
+
+    def _is_complete(self) -> bool:
+        original = self._original_response
+        if isinstance(original, Http1Response):
+            return original.complete
+        isclosed = getattr(original, "isclosed", None)
+        return isclosed is not None and bool(isclosed())
+
+    def _end_exchange(self, reusable: bool) -> None:
+        """Give the connection up: to its pool, or, if it is not `reusable`, to be closed."""
+        release, self._release = self._release, None
+        if release is not None:
+            self._connection = None
+            release(reusable)
+        elif self._pool is not None and self._connection is not None:
+            connection, self._connection = self._connection, None
+            if not reusable:
+                connection.close()
+            self._pool._put_conn(connection)
+
+    def release_conn(self) -> None:
+        """Give the connection back; safe to call twice.
+
+        What is left of the body is thrown away: up to 64 KiB within a second are read so that
+        the connection can be used again, otherwise it is closed.
+        """
+        if self._release is not None and not self._is_complete():
+            self.drain_conn()
+        self._end_exchange(self._original_response is None or self._is_complete())
+
+    def drain_conn(self) -> None:
+        """Read and discard the rest of the body, undecoded, to save the connection.
+
+        At most 64 KiB and one second are spent on that, then the connection is closed instead.
+        Errors of the peer are swallowed.
+        """
+        try:
+            if self._fp is None or self._drain():
+                return
+        except (HTTPError, OSError, HTTPException):
+            pass
+        self.close()
+
+    def _drain(self) -> bool:
+        """Return whether the body was read to its end within the limits."""
+        if self.length_remaining is not None and self.length_remaining > DRAIN_MAX_BYTES:
+            return False
+        end = time.monotonic() + DRAIN_MAX_SECONDS
+        stream = self._fp._stream if type(self._fp) is Http1Response else None
+        if stream is not None:
+            stream.deadline = end if stream.deadline is None else min(end, stream.deadline)
+        budget = DRAIN_MAX_BYTES
+        while budget > 0 and time.monotonic() < end:
+            data = self._wire_read1(budget) if stream is not None else self._wire_read(budget)
+            if not data:
+                return True
+            budget -= len(data)
+        return self._fp is None or is_fp_closed(self._fp)
+
+    def close(self) -> None:
+        """Close the response and its connection; safe to call twice."""
+        self._sock_shutdown = None
+        fp = self._fp
+        if fp is not None and not self.closed and hasattr(fp, "close"):
+            fp.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._end_exchange(False)
+        if not self.auto_close:
+            io.IOBase.close(self)
+
+    def shutdown(self) -> None:
+        """Stop a thread that is blocked reading this response; may be called from any thread.
+
+        :raises ValueError: the response has no socket.
+        :raises RuntimeError: the connection went back to its pool.
+        """
+        if self._sock_shutdown is None:
+            raise ValueError("Cannot shutdown socket as self._sock_shutdown is not set")
+        if self._connection is None:
+            raise RuntimeError(
+                "Cannot shutdown as connection has already been released to the pool"
+            )
+        self._sock_shutdown(socket.SHUT_RD)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be read any more (see `auto_close`)."""
+        if not self.auto_close:
+            return io.IOBase.closed.__get__(self)  # type: ignore[attr-defined, no-any-return]
+        fp = self._fp
+        if fp is None:
+            return True
+        if hasattr(fp, "isclosed"):
+            return bool(fp.isclosed())
+        if hasattr(fp, "closed"):
+            return bool(fp.closed)
+        return True
+
+    def isclosed(self) -> bool:
+        """Tell whether the body object is used up or closed, as http.client does."""
+        return self._fp is None or is_fp_closed(self._fp)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket.
+
+        :raises OSError: there is none.
+        """
+        if self._fp is None:
+            raise OSError("HTTPResponse has no file to get a fileno from")
+        if hasattr(self._fp, "fileno"):
+            number: int = self._fp.fileno()
+            return number
+        raise OSError("The file-like object this HTTPResponse is wrapped around has no file descriptor")
+
+    def flush(self) -> None:
+        """Flush the body object if it is open and can be flushed."""
+        if self._fp is not None and hasattr(self._fp, "flush") and not getattr(
+            self._fp, "closed", False
+        ):
+            self._fp.flush()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    # -- bytes from the wire ---------------------------------------------------------------
+
+    def _wire_read(self, amt: int | None) -> bytes:
+        """Read `amt` undecoded bytes, or all; fewer only at the end of the body."""
+        fp = self._fp
+        if fp is None:
+            return b""
+        try:
+            if type(fp) is Http1Response:
+                return self._read_own(fp, amt)
+            return self._read_foreign(fp, amt)
+        except BaseException as error:
+            self._fail(error)
+
+    def _wire_read1(self, amt: int) -> bytes:
+        """Read what is at hand or one receive brings, at most `amt` bytes (-1: any number)."""
+        fp = self._fp
+        if fp is None:
+            return b""
+        try:
+            if type(fp) is Http1Response:
+                data = fp.read1(amt)
+                self._took(fp, data, amt)
+                return data
+            if not hasattr(fp, "read1"):
+                return self._read_foreign(fp, None if amt < 0 else amt)
+            data = b"" if is_fp_closed(fp) else (fp.read1() if amt < 0 else fp.read1(amt))
+            self._count_foreign(fp, data, amt)
+            return data
+        except BaseException as error:
+            self._fail(error)
+
+    def _read_own(self, fp: Http1Response, amt: int | None) -> bytes:
+        if amt is not None:
+            data = fp.read(amt)
+        elif self.enforce_content_length or fp.chunked:
+            data = fp.read()
+        else:
+            data = b"".join(iter(lambda: fp.read1(_PIECE), b""))
+        self._took(fp, data, amt)
+        return data
+
+    def _took(self, fp: Http1Response, data: bytes, amt: int | None) -> None:
+        """Count `data`, and end the exchange when the body is complete or was cut."""
+        self._fp_bytes_read += len(data)
+        self.length_remaining = left = fp.length
+        if fp.complete:
+            self._end_exchange(True)
+        elif left and (amt is None or (amt and not data)):
+            if self.enforce_content_length:
+                raise IncompleteRead(self._fp_bytes_read, left)
+            fp.close()
+            self._abandon()
+
+    def _read_foreign(self, fp: Any, amt: int | None) -> bytes:
+        """Read through somebody's own body object by the one method that all of them have."""
+        if is_fp_closed(fp) if self._original_response is not None else getattr(fp, "closed", 0):
+            return b""
+        data: bytes = (fp.read() if amt is None else fp.read(amt)) or b""
+        self._count_foreign(fp, data, amt)
+        return data
+
+    def _count_foreign(self, fp: Any, data: bytes, amt: int | None) -> None:
+        self._fp_bytes_read += len(data)
+        if self.length_remaining is not None:
+            self.length_remaining -= len(data)
+        if amt is None or (amt and not data):
+            # http.client closes by itself at the end, other file objects have to be told.
+            fp.close()
+            if self.enforce_content_length and self.length_remaining not in (0, None):
+                raise IncompleteRead(self._fp_bytes_read, self.length_remaining)
+        if self._original_response is not None and self._original_response.isclosed():
+            self._end_exchange(self._is_complete())
+
+    def _abandon(self) -> None:
+        """Close what is below after an error or an early end; the slot goes back."""
+        if self._original_response is not None:
+            self._original_response.close()
+        if self._connection is not None:
+            self._connection.close()
+        self._end_exchange(False)
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Close everything below and raise `error` as one of ours."""
+        self._abandon()
+        if isinstance(error, (IncompleteRead, HTTPException)):
+            partial, expected = getattr(error, "partial", None), getattr(error, "expected", None)
+            if isinstance(expected, int) and isinstance(partial, int) and expected == -partial:
+                raise ProtocolError("Response may not contain content.", error) from error
+            raise ProtocolError(f"Connection broken: {error!r}", error) from error
+        if isinstance(error, HTTPError):
+            for argument in error.args:
+                if hasattr(argument, "response"):
+                    argument.response = self
+            raise error
+        if isinstance(error, TimeoutError) or (
+            isinstance(error, BaseSSLError) and "timed out" in str(error)
+        ):
+            if self._deadline is not None and self._deadline.expired:
+                raise self._deadline.error("reading the body") from error
+            raise ReadTimeoutError(self._pool, None, "Read timed out.") from error
+        if isinstance(error, BaseSSLError):
+            raise SSLError(error) from error
+        if isinstance(error, (OSError, ValueError)) and not isinstance(error, io.UnsupportedOperation):
+            raise ProtocolError(f"Connection broken: {error!r}", error) from error
+        raise error
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def read(
+        self,
+        amt: int | None = None,
+        decode_content: bool | None = None,
+        cache_content: bool = False,
+    ) -> bytes:
+        """Read content.
+
+        :param amt: bytes wanted; exactly that many unless the content ends before.  None or a
+            negative number: all that is left.
+        :param decode_content: undo the Content-Encoding; default: ``self.decode_content``.
+        :param cache_content: keep the result for :attr:`data`; only when everything is read.
+        :raises RuntimeError: `decode_content` is False after decoded content was returned.
+        """
+        self._init_decoder()
+        if decode_content is None:
+            decode_content = self.decode_content
+        if amt is not None and amt < 0:
+            amt = None
+        if amt is None:
+            data = self._read_all(decode_content)
+            if cache_content:
+                self._body = data
+            return data
+        if not decode_content:
+            self._refuse_mixing("read")
+            return self._wire_read(amt) if amt else b""
+        if self._decoder is None and self._decoded_buffer is None:
+            return self._wire_read(amt) if amt else b""
+        return self._read_decoded(amt)
+
+    def _read_all(self, decode_content: bool) -> bytes:
+        if decode_content and self._decoder is not None:
+            buffer = self._buffer()
+            data = self._wire_read(None)
+            if data or self._fp_bytes_read:
+                data = self._decode(data, True, True)
+            return buffer.get_all() + data if len(buffer) else data
+        if not decode_content:
+            self._refuse_mixing("read")
+        data = self._wire_read(None)
+        if self._decoded_buffer is not None and len(self._decoded_buffer):
+            return self._decoded_buffer.get_all() + data
+        return data
+
+    def _buffer(self) -> BytesQueueBuffer:
+        if self._decoded_buffer is None:
+            self._decoded_buffer = BytesQueueBuffer()
+        return self._decoded_buffer
+
+    def _read_decoded(self, amt: int) -> bytes:
+        """Return exactly `amt` decoded bytes unless the content ends before."""
+        buffer = self._buffer()
+        while len(buffer) < amt and self._decode_more(amt - len(buffer), amt):
+            pass
+        return buffer.get(min(amt, len(buffer))) if len(buffer) else b""
+
+    def _decode_more(self, wanted: int, wire_amt: int, *, read1: bool = False) -> bool:
+        """Put up to `wanted` more decoded bytes into the buffer; False at the end."""
+        buffer = self._buffer()
+        decoder = self._decoder
+        if decoder is not None and decoder.has_unconsumed_tail:
+            buffer.put(self._decode(b"", True, False, wanted))
+            return True
+        data = self._wire_read1(wire_amt) if read1 else self._wire_read(wire_amt)
+        if data:
+            buffer.put(self._decode(data, True, False, wanted))
+            return True
+        if self._fp_bytes_read and decoder is not None:
+            buffer.put(self._decode(b"", True, True))
+        return False
+
+    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        """Read what is at hand, with at most one receive unless decoding gave nothing.
+
+        :param amt: most bytes to return; None or negative: no limit.
+        """
+        self._init_decoder()
+        if decode_content is None:
+            decode_content = self.decode_content
+        if amt == 0:
+            return b""
+        limit = -1 if amt is None or amt < 0 else amt
+        if not decode_content:
+            self._refuse_mixing("read1")
+            return self._wire_read1(limit)
+        if self._decoder is None and self._decoded_buffer is None:
+            return self._wire_read1(limit)
+        buffer = self._buffer()
+        while not len(buffer) and self._decode_more(
+            limit if limit > 0 else _PIECE, limit if limit > 0 else _PIECE, read1=True
+        ):
+            pass
+        if not len(buffer):
+            return b""
+        return buffer.get_all() if limit < 0 else buffer.get(min(limit, len(buffer)))
+
+    def readinto(self, b: Any) -> int:
+        """Read decoded content into the buffer `b`; fewer bytes only at the end."""
+        fp = self._fp
+        self._init_decoder()
+        if (
+            type(fp) is not Http1Response
+            or (self._decoder is not None and self.decode_content)
+            or self._decoded_buffer is not None
+        ):
+            return super().readinto(b)
+        with memoryview(b) as view, view.cast("B") as octets:
+            return self._wire_readinto(fp, octets)
+
+    def _wire_readinto(self, fp: Http1Response, view: memoryview) -> int:
+        try:
+            count = fp.readinto(view)
+            self._fp_bytes_read += count
+            self._took(fp, b"", len(view) if not count else 0)
+            return count
+        except BaseException as error:
+            self._fail(error)
+
+    def stream(
+        self, amt: int | None = _PIECE, decode_content: bool | None = None
+    ) -> Iterator[bytes]:
+        """Yield the content in pieces, never an empty one.
+
+        A chunked body comes chunk by chunk as it arrives, in pieces of at most `amt` bytes; any
+        other in pieces of exactly `amt` bytes except for the last.
+
+        :param amt: None: each chunk whole, or everything at once; 0: nothing.
+        :param decode_content: default: ``self.decode_content``, for chunked bodies too.
+        """
+        if amt == 0:
+            return
+        if decode_content is None:
+            decode_content = self.decode_content
+        if self.chunked and self.supports_chunked_reads():
+            yield from self.read_chunked(amt, decode_content=decode_content)
+            return
+        while True:
+            data = self.read(amt=amt, decode_content=decode_content)
+            if not data:
+                return
+            yield data
+            if amt is None:
+                return
+
+    # -- chunk by chunk --------------------------------------------------------------------
+
+    def supports_chunked_reads(self) -> bool:
+        """Tell whether the body object shows the chunks: it has an attribute ``fp``."""
+        return hasattr(self._fp, "fp")
+
+    def read_chunked(
+        self, amt: int | None = None, decode_content: bool | None = None
+    ) -> Iterator[bytes]:
+        """Yield the content of a chunked body chunk by chunk (RFC 9112, 7.1).
+
+        :param amt: most bytes per piece; None: each chunk whole.
+        :param decode_content: None and False hand the content out undecoded.
+        :raises ResponseNotChunked: the response is not chunked.
+        :raises BodyNotHttplibCompatible: the body object does not show its chunks.
+        """
+        self._init_decoder()
+        if not self.chunked:
+            raise ResponseNotChunked(
+                "Response is not chunked. Header 'transfer-encoding: chunked' is missing."
+            )
+        if not self.supports_chunked_reads():
+            raise BodyNotHttplibCompatible(
+                "Body should be http.client.HTTPResponse like. It should have have an fp "
+                "attribute which returns raw chunks."
+            )
+        if self._original_response is not None and is_response_to_head(self._original_response):
+            self._original_response.close()
+            return
+        if amt is not None and amt < 0:
+            amt = None
+        decode = bool(decode_content)
+        if not decode:
+            self._refuse_mixing("read_chunked")
+        if self._decoded_buffer is not None and len(self._decoded_buffer):
+            yield self._decoded_buffer.get_all()
+        raw = self._raw_chunks(amt)
+        if not decode or self._decoder is None:
+            yield from raw
+        else:
+            yield from self._decoded_chunks(raw, amt, self._decoder)
+
+    def _decoded_chunks(
+        self, raw: Iterator[bytes], amt: int | None, decoder: ContentDecoder
+    ) -> Iterator[bytes]:
+        for chunk in raw:
+            data = self._decode(chunk, True, False, amt)
+            if data:
+                yield data
+            while amt is not None and decoder.has_unconsumed_tail:
+                data = self._decode(b"", True, False, amt)
+                if data:
+                    yield data
+        if self._fp_bytes_read:
+            data = self._decode(b"", True, True)
+            if data:
+                yield data
+
+    def _raw_chunks(self, amt: int | None) -> Iterator[bytes]:
+        """Yield undecoded chunks, through somebody's replacements where there are any."""
+        fp = self._fp
+        if (
+            type(fp) is Http1Response
+            and "_update_chunk_length" not in self.__dict__
+            and type(self)._update_chunk_length is _ORIGINAL_UPDATE_CHUNK_LENGTH
+        ):
+            while True:
+                data = self._read_own_chunk(fp, amt)
+                if not data:
+                    return
+                yield data
+        if getattr(fp, "fp", None) is None:
+            return
+        while True:
+            data = self._read_foreign_chunk(amt)
+            if not data:
+                return
+            yield data
+
+    def _read_own_chunk(self, fp: Http1Response, amt: int | None) -> bytes:
+        body = fp._open_body()
+        if not isinstance(body, ChunkedBody):
+            return b""
+        try:
+            data = body.read_chunk(amt)
+            self._fp_bytes_read += len(data)
+            if body.complete:
+                fp._close_conn()
+                self._end_exchange(True)
+            return data
+        except BaseException as error:
+            self._fail(error)
+
+    def _read_foreign_chunk(self, amt: int | None) -> bytes:
+        """Read a piece of a chunk by the steps that others replace or count on.
+
+        CacheControl replaces ``_update_chunk_length`` on the instance and wraps ``_fp``, whose
+        ``_safe_read`` sees all content.
+        """
+        try:
+            self._update_chunk_length()
+            if self.chunk_left == 0:
+                self._read_foreign_trailers()
+                return b""
+            assert self.chunk_left is not None
+            wanted = self.chunk_left if amt is None else min(amt, self.chunk_left)
+            data: bytes = self._fp._safe_read(wanted)
+            if len(data) < wanted:
+                raise ProtocolError("Response ended prematurely")
+            self._fp_bytes_read += len(data)
+            self.chunk_left -= wanted
+            if self.chunk_left == 0:
+                if self._fp._safe_read(2) != b"\r\n":
+                    raise ProtocolError("no CRLF behind the data of a chunk")
+                self.chunk_left = None
+            return data
+        except BaseException as error:
+            self._fail(error)
+
+    def _update_chunk_length(self) -> None:
+        """Read the next chunk-size line, unless inside a chunk, into ``chunk_left``."""
+        if self.chunk_left is not None:
+            return
+        line = self._fp.fp.readline(MAX_LINE_BYTES + 1)
+        self.chunk_left = parse_chunk_size(line, self)
+
+    def _read_foreign_trailers(self) -> None:
+        for _ in range(1000):
+            line = self._fp.fp.readline(MAX_LINE_BYTES + 1)
+            if len(line) > MAX_LINE_BYTES:
+                raise ProtocolError("Response chunk trailer line exceeded maximum allowed length")
+            if not line:
+                raise ProtocolError("Response ended prematurely")
+            if line in (b"\r\n", b"\n"):
+                break
+        else:
+            raise ProtocolError("Response chunk trailer line exceeded maximum allowed length")
+        original = self._original_response
+        if isinstance(original, Http1Response) and original.body is not None:
+            original.body.complete = True
+        if original is not None:
+            original.close()
+        self._end_exchange(True)
+
+    # -- line by line ----------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the decoded content line by line, each with its newline."""
+        pending: list[bytes] = []
+        for piece in self.stream(decode_content=True):
+            start = 0
+            while True:
+                newline = piece.find(b"\n", start) + 1
+                if not newline:
+                    break
+                line = piece[start:newline]
+                if pending:
+                    pending.append(line)
+                    line = b"".join(pending)
+                    pending.clear()
+                yield line
+                start = newline
+            if start < len(piece):
+                pending.append(piece[start:] if start else piece)
+        if pending:
+            yield b"".join(pending)
+
+
+_ORIGINAL_UPDATE_CHUNK_LENGTH = HTTPResponse._update_chunk_length
