@@ -49,6 +49,24 @@ __all__ = (
     "request",
 )
 
+try:
+    import ssl as _ssl
+except ImportError:  # a Python without TLS: plain HTTP works
+    pass
+else:
+    if not _ssl.OPENSSL_VERSION.startswith("OpenSSL "):
+        warnings.warn(
+            "urllib4 only supports OpenSSL 1.1.1+, currently the 'ssl' module is compiled with "
+            f"{_ssl.OPENSSL_VERSION!r}.",
+            exceptions.NotOpenSSLWarning,
+            stacklevel=2,
+        )
+    elif _ssl.OPENSSL_VERSION_INFO < (1, 1, 1):
+        raise ImportError(
+            "urllib4 only supports OpenSSL 1.1.1+, currently the 'ssl' module is compiled with "
+            f"{_ssl.OPENSSL_VERSION!r}."
+        )
+
 logging.getLogger(__name__).addHandler(NullHandler())
 
 # At the end of the list of filters: what the program asks for goes first.

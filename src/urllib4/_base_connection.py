@@ -115,4 +115,3 @@ class BaseHTTPSConnection(BaseHTTPConnection, typing.Protocol):
     cert_file: str | None
     key_file: str | None
     key_password: str | None
-

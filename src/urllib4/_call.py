@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._http1.request import RequestPlan
 from .exceptions import DeadlineExceededError
 
 
@@ -59,6 +60,7 @@ class Call:
 
     :ivar target: what stands in the request line.
     :ivar url: the URL as the caller gave it, for errors and redirects.
+    :ivar plan: the request's header fields and framing, checked.
     :ivar deadline: bound on the whole call; None when there is none.
     :ivar attempt_deadline: bound on the running attempt (``Timeout.total`` and the
         deadline, whichever ends first); None when there is neither.
@@ -66,7 +68,7 @@ class Call:
 
     __slots__ = (
         "attempt_deadline", "body", "body_pos", "chunked", "deadline", "headers", "method",
-        "options", "phase", "pool_timeout", "redirect", "retries", "target", "timeout", "url",
+        "options", "phase", "plan", "pool_timeout", "redirect", "retries", "target", "timeout", "url",
     )  # fmt: skip
 
     def __init__(self, method: str, url: str, target: str) -> None:
@@ -83,5 +85,84 @@ class Call:
         self.pool_timeout: float | None = None
         self.deadline: Deadline | None = None
         self.attempt_deadline: Deadline | None = None
+        self.plan: RequestPlan | None = None
         self.phase = "waiting for a connection"
         self.options: dict[str, Any] = {}
+
+
+class _UsedUp:
+    """Marks a body that can be sent only once, and was."""
+
+    def __repr__(self) -> str:
+        return "<body used up>"
+
+
+#: Stands for the position of a body that was used up and cannot go back.
+USED_UP = _UsedUp()
+
+
+def mark_used(body: Any, body_pos: Any) -> Any:
+    """Return the position to rewind to, or the mark that there is none."""
+    if body is None or isinstance(body, (bytes, str)) or isinstance(body_pos, int):
+        return body_pos
+    if hasattr(body, "read"):
+        return USED_UP if body_pos is None else body_pos
+    return USED_UP if hasattr(body, "__next__") else body_pos
+
+
+def running_deadline(timeout: Any) -> Deadline | None:
+    """Return the deadline of a call: one that is running already, or one from now on.
+
+    A call that passes through several ``urlopen`` (redirects of a manager, tracers) carries the
+    running one along on its timeout.
+    """
+    running: Deadline | None = getattr(timeout, "_running_deadline", None)
+    if running is not None:
+        return running
+    seconds = timeout.deadline
+    return None if seconds is None else Deadline(seconds)
+
+
+def start_attempt(call: Call) -> None:
+    """Bound the attempt that starts now by ``Timeout.total`` and the deadline.
+
+    :raises DeadlineExceededError: there is no time left for it.
+    """
+    call.phase = "waiting for a connection"
+    total = call.timeout.total
+    bound = call.deadline
+    if bound is not None:
+        bound.check(call.phase)
+    if isinstance(total, (int, float)):
+        attempt = Deadline(total)
+        if bound is None or attempt.at < bound.at:
+            bound = attempt
+    call.attempt_deadline = bound
+
+
+def bounded(call: Call | None, seconds: Any) -> Any:
+    """Return `seconds`, or what is left of the attempt if that is less."""
+    if call is None or call.attempt_deadline is None:
+        return seconds
+    left = call.attempt_deadline.left()
+    return left if not isinstance(seconds, (int, float)) else min(seconds, left)
+
+
+def bounded_wait(call: Call) -> float | None:
+    """Return how long to wait for a connection."""
+    if call.deadline is None:
+        return call.pool_timeout
+    left = call.deadline.left()
+    return left if call.pool_timeout is None else min(left, call.pool_timeout)
+
+
+def check_sleep(call: Call, retries: Any, response: Any) -> None:
+    """Do not start a sleep that the deadline would end.
+
+    :raises DeadlineExceededError: at once, instead of after a sleep in vain.
+    """
+    assert call.deadline is not None
+    sleep_time = getattr(retries, "sleep_time", None)
+    wanted = retries.get_backoff_time() if sleep_time is None else sleep_time(response)
+    if wanted >= call.deadline.left():
+        raise call.deadline.error("sleeping before a retry")

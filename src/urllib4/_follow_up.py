@@ -70,9 +70,7 @@ def after_response(
         )  # fmt: skip
     has_retry_after = bool(response.headers.get("Retry-After"))
     if retries.is_retry(method, response.status, has_retry_after):
-        return _count(
-            Step("again"), retries, retries.raise_on_status, method, url, response, pool
-        )
+        return _count(Step("again"), retries, retries.raise_on_status, method, url, response, pool)
     return RETURN
 
 

@@ -261,7 +261,7 @@ def _plan(config: TLSConfig) -> Plan:
     key = (
         wanted,
         # Others replace these two; a context made before must not be taken for one made after.
-        ssl_.SSLContext,
+        _ssl_contexts.new_context_class(ssl_.SSLContext),
         ssl_.create_urllib3_context,
         ssl_.DEFAULT_CIPHERS,
         tuple(map(os.environ.get, _ENVIRONMENT)),
@@ -369,7 +369,9 @@ def _load_trust(context: Any, trust: Trust) -> None:
 def server_name(hostname: str) -> str:
     """Return a host as it is sent and verified: without final dots, brackets and zone."""
     name = hostname.rstrip(".")
-    bare = name.strip("[]").partition("%")[0]
+    bare = name.strip("[]")
+    if ":" in bare:
+        bare = bare.partition("%")[0]
     return bare if ssl_.is_ipaddress(bare) else name
 
 

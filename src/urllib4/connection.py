@@ -18,7 +18,7 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http.client import HTTPException as HTTPException
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,12 +35,16 @@ from ._http1.head import (
     parse_response_head,
 )
 from ._http1.message import MAX_INTERIM_RESPONSES, Http1Response
+from ._http1.request import (
+    RequestPlan,
+    check_skippable,
+    default_user_agent,
+    lower_name,
+)
 from ._http1.stream import ByteStream
-from ._version import __version__
 from .exceptions import (
     ConnectTimeoutError,
     HeaderParsingError,
-    InvalidRequestHeaderError,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
@@ -48,7 +52,7 @@ from .exceptions import (
 )
 from .response import HTTPResponse
 from .util import connection as _connection
-from .util.request import SKIP_HEADER, SKIPPABLE_HEADERS, body_to_chunks
+from .util.request import SKIP_HEADER
 from .util.response import assert_header_parsing
 from .util.ssl_ import resolve_cert_reqs
 from .util.ssl_ import ssl_wrap_socket as ssl_wrap_socket
@@ -60,11 +64,11 @@ from .util.wait import wait_for_read
 try:
     import ssl
 
-    BaseSSLError: type[BaseException] = ssl.SSLError
+    BaseSSLError: type[Exception] = ssl.SSLError
 except ImportError:  # a Python without OpenSSL: plain HTTP only
     ssl = None  # type: ignore[assignment]
 
-    class BaseSSLError(BaseException):  # type: ignore[no-redef]
+    class BaseSSLError(Exception):  # type: ignore[no-redef]
         """Stands in where there is no ssl module; never raised."""
 
 
@@ -77,6 +81,7 @@ BrokenPipeError = BrokenPipeError
 
 log = logging.getLogger(__name__)
 
+#: The default port of each scheme.
 port_by_scheme = {"http": 80, "https": 443}
 
 #: A clock before this date makes certificates look not yet valid; it moves with releases.
@@ -84,10 +89,11 @@ RECENT_DATE = datetime.date(2025, 1, 1)
 
 #: Bodies up to this size travel in the same write as the head (benchmark ``small``).
 _JOIN_BODY_BYTES = 16 * 1024
-#: A large body in memory is written in pieces of this size, each with the whole timeout.
-_WRITE_BYTES = 256 * 1024
 
 _Std = http.client.HTTPConnection
+# The states of http.client's connection; typeshed does not know them.
+_IDLE: str = http.client._CS_IDLE  # type: ignore[attr-defined]
+_REQ_SENT: str = http.client._CS_REQ_SENT  # type: ignore[attr-defined]
 # What one request passes, in this order, when somebody wants to see it.
 _STEPS = ("putrequest", "putheader", "endheaders", "send", "_send_output")
 _STD_STEPS = tuple(getattr(_Std, name) for name in _STEPS)
@@ -104,8 +110,7 @@ class _DefaultOptions:
 _DEFAULT_OPTIONS = _DefaultOptions()
 
 
-def _get_default_user_agent() -> str:
-    return f"python-urllib4/{__version__}"
+_get_default_user_agent = default_user_agent
 
 
 class HTTPConnection(http.client.HTTPConnection):
@@ -144,6 +149,12 @@ class HTTPConnection(http.client.HTTPConnection):
     _has_connected_to_proxy = False
     _tunnel_scheme: str | None = None
     _closing_later = False
+    source_address: tuple[str, int] | None
+
+    # The names that http.client mangles for its class are those of ours: both are called
+    # HTTPConnection, so these two are its state and its outstanding response.
+    __state: str
+    __response: Any
 
     def __init__(
         self,
@@ -221,9 +232,9 @@ class HTTPConnection(http.client.HTTPConnection):
         :raises NewConnectionError: refused, unreachable, ...
         :raises OSError: the proxy refused the tunnel.
         """
+        self._has_connected_to_proxy = False
         self.sock = self._new_conn()
         if self._tunnel_host is not None:
-            self._has_connected_to_proxy = True
             self._tunnel()
         self._has_connected_to_proxy = self.proxy is not None
 
@@ -248,7 +259,7 @@ class HTTPConnection(http.client.HTTPConnection):
             raise ValueError(f"Tunnel host can't contain control characters {host!r}")
         for name, value in header_items(headers or {}):
             field_line(name, value)
-        super().set_tunnel(host, port=port, headers=headers)  # type: ignore[arg-type]
+        super().set_tunnel(host, port=port, headers=headers)
         self._tunnel_scheme = scheme
 
     def _tunnel(self) -> None:
@@ -261,7 +272,7 @@ class HTTPConnection(http.client.HTTPConnection):
         names = set()
         for name, value in header_items(self._tunnel_headers):
             head.append(field_line(name, value))
-            names.add(_lower(name))
+            names.add(lower_name(name))
         if "host" not in names:
             head.insert(1, field_line("Host", authority))
         head.append(b"\r\n")
@@ -329,7 +340,10 @@ class HTTPConnection(http.client.HTTPConnection):
 
     @property
     def has_connected_to_proxy(self) -> bool:
-        """Whether the proxy was reached: an error after that is the target's."""
+        """Whether the proxy was reached: an error after that is the target's.
+
+        Stays as it is when the connection is closed, until the next one is opened.
+        """
         return self._has_connected_to_proxy
 
     @property
@@ -354,7 +368,6 @@ class HTTPConnection(http.client.HTTPConnection):
             self._unsent = False
             self.is_verified = False
             self.proxy_is_verified = None
-            self._has_connected_to_proxy = False
             self._response_options = None
             self.proxy_response_headers = None
             self._tunnel_host = None
@@ -373,7 +386,7 @@ class HTTPConnection(http.client.HTTPConnection):
         if call is not None and call.attempt_deadline is not None:
             left = call.attempt_deadline.left()
             if left <= 0:
-                raise socket.timeout("timed out")
+                raise TimeoutError("timed out")
             timeout = left if timeout is None else min(timeout, left)
         if sock.gettimeout() != timeout:
             sock.settimeout(timeout)
@@ -412,7 +425,7 @@ class HTTPConnection(http.client.HTTPConnection):
         :raises ValueError: the header cannot be skipped, or holds control characters.
         """
         if any(isinstance(value, str) and value == SKIP_HEADER for value in values):
-            _check_skippable(header)
+            check_skippable(header)
             return
         for value in values:
             field_line(header, value)
@@ -464,11 +477,20 @@ class HTTPConnection(http.client.HTTPConnection):
             method, url, preload_content, decode_content, enforce_content_length
         )
         self._arm_socket()
-        plan = _plan_request(self, method, headers, body, chunked)
+        plan = self._plan(method, headers, body, chunked)
         if self._takes_steps():
             self._send_by_steps(method, url, plan)
         else:
             self._send_at_once(method, url, plan)
+
+    def _plan(
+        self, method: str, headers: Mapping[str, str] | None, body: Any, chunked: bool
+    ) -> RequestPlan:
+        """Return the pool's plan, made before this connection was taken, or make one."""
+        plan = None if self._call is None else self._call.plan
+        if plan is not None and plan.is_for(method, headers, body, chunked):
+            return plan
+        return RequestPlan(method, headers, body, chunked=chunked, blocksize=self.blocksize)
 
     def request_chunked(
         self,
@@ -496,7 +518,7 @@ class HTTPConnection(http.client.HTTPConnection):
         if (
             response is not None
             and isinstance(response, Http1Response)
-            and response.isclosed()
+            and (response.isclosed() or response.complete)
             and response.will_close
         ):
             options, tunnel = self._response_options, self._tunnel_host
@@ -504,31 +526,30 @@ class HTTPConnection(http.client.HTTPConnection):
                 self.close()
             self._response_options = options
 
-    def _send_at_once(self, method: str, url: str, plan: _RequestPlan) -> None:
+    def _send_at_once(self, method: str, url: str, plan: RequestPlan) -> None:
         """Send head and small body in one write; the states are those of http.client."""
-        check_method(method)
-        head = bytearray(b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), encode_target(url or "/")))
+        head = bytearray(
+            b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), encode_target(url or "/"))
+        )
         if not plan.has_host:
             head += field_line("Host", self._host_value(url))
         if not plan.has_accept_encoding:
             head += b"Accept-Encoding: identity\r\n"
-        for line in plan.lines:
-            head += line
+        head += plan.lines
         head += b"\r\n"
         self._forget_finished_response()
         response = self.__response
         if response is not None and response.isclosed():
             self.__response = None
-        # The mangled names are the same as in http.client, whose class has our name.
-        if self.__state != http.client._CS_IDLE:  # type: ignore[has-type]
-            raise http.client.CannotSendRequest(self.__state)  # type: ignore[has-type]
+        if self.__state != _IDLE:
+            raise http.client.CannotSendRequest(self.__state)
         if self.sock is None:
             if not self.auto_open:
                 raise http.client.NotConnected
             self.connect()
             self._arm_socket()
         self._method = method
-        self.__state = http.client._CS_REQ_SENT
+        self.__state = _REQ_SENT
         self._unsent = True
         body = plan.whole_body
         if body is not None and len(body) <= _JOIN_BODY_BYTES:
@@ -539,7 +560,7 @@ class HTTPConnection(http.client.HTTPConnection):
             self._send_body(plan)
         self._unsent = False
 
-    def _send_by_steps(self, method: str, url: str, plan: _RequestPlan) -> None:
+    def _send_by_steps(self, method: str, url: str, plan: RequestPlan) -> None:
         """Send through the methods of http.client, for those who hooked or override them."""
         self.putrequest(
             method, url, skip_accept_encoding=plan.has_accept_encoding, skip_host=plan.has_host
@@ -551,7 +572,7 @@ class HTTPConnection(http.client.HTTPConnection):
         self._send_body(plan)
         self._unsent = False
 
-    def _send_body(self, plan: _RequestPlan) -> None:
+    def _send_body(self, plan: RequestPlan) -> None:
         """Send the body, each write with the whole timeout.
 
         :raises InvalidRequestHeaderError: it is not as long as the Content-Length says.
@@ -636,8 +657,8 @@ class HTTPConnection(http.client.HTTPConnection):
             return self._receive_by_steps(stream)
         if self.__response is not None and self.__response.isclosed():
             self.__response = None
-        if self.__state != http.client._CS_REQ_SENT or self.__response is not None:  # type: ignore[has-type]
-            raise http.client.ResponseNotReady(self.__state)  # type: ignore[has-type]
+        if self.__state != _REQ_SENT or self.__response is not None:
+            raise http.client.ResponseNotReady(self.__state)
         message = Http1Response(self.sock, method=self._method, stream=stream)
         try:
             message.begin()
@@ -645,9 +666,16 @@ class HTTPConnection(http.client.HTTPConnection):
             message.close()
             self.close()
             raise
-        self.__state = http.client._CS_IDLE
-        self.__response: Any = message
+        self._await_body_of(message)
         return message
+
+    def _await_body_of(self, message: Any) -> None:
+        """Be ready for the next request once the body of `message` was read."""
+        self.__state = _IDLE
+        self.__response = message
+        if isinstance(message, Http1Response) and message.complete and not message.will_close:
+            # It has no body: nobody has to read it before the connection can be used again.
+            self.__response = None
 
     def _receive_by_steps(self, stream: ByteStream) -> Any:
         """Let http.client's own ``getresponse`` make the message, for those who hooked it."""
@@ -674,167 +702,13 @@ class HTTPConnection(http.client.HTTPConnection):
                     del self.response_class
                 else:
                     self.response_class = given
-        self.__state = http.client._CS_IDLE
-        self.__response = message
+        self._await_body_of(message)
         return message
 
 
 _OWN_PUTREQUEST = HTTPConnection.putrequest
 _OWN_PUTHEADER = HTTPConnection.putheader
 _STEP_NAMES = frozenset(_STEPS)
-
-
-# -- what a request looks like on the wire -----------------------------------------------------
-
-
-class _RequestPlan:
-    """Header fields and framing of one request, checked before anything is sent."""
-
-    __slots__ = (
-        "_declared", "body", "chunks", "fields", "has_accept_encoding", "has_host",
-        "is_chunked",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.fields: list[tuple[Any, Any]] = []
-        self.body: Any = None
-        self.chunks: Iterable[Any] | None = None
-        self.has_host = False
-        self.has_accept_encoding = False
-        self.is_chunked = False
-        self._declared: int | None = None
-
-    @property
-    def lines(self) -> Iterable[bytes]:
-        """The fields as checked lines, those that are to be skipped left out."""
-        for name, value in self.fields:
-            if value == SKIP_HEADER:
-                _check_skippable(name)
-            else:
-                yield field_line(name, value)
-
-    @property
-    def whole_body(self) -> bytes | None:
-        """The body if it is known as a whole and not chunked; None if it comes in pieces."""
-        if self.is_chunked:
-            return None
-        if self.chunks is None:
-            return b""
-        return self.body if isinstance(self.body, bytes) else None
-
-    def pieces(self) -> Iterable[Any]:
-        """Yield what is to be written: encoded, checked against Content-Length, never empty."""
-        if self.chunks is None:
-            return
-        sent = 0
-        for chunk in self.chunks:
-            data = chunk.encode("utf-8") if isinstance(chunk, str) else chunk
-            size = memoryview(data).nbytes if not isinstance(data, bytes) else len(data)
-            if not size:
-                continue
-            if self.is_chunked:
-                yield b"%x\r\n%b\r\n" % (size, data)
-                continue
-            sent += size
-            if self._declared is not None and sent > self._declared:
-                raise _wrong_length(self._declared, f"more than {self._declared}")
-            if size <= _WRITE_BYTES:
-                yield data
-            else:
-                yield from _slices(data)
-        if not self.is_chunked and self._declared is not None and sent < self._declared:
-            raise _wrong_length(self._declared, str(sent))
-
-
-def _slices(data: Any) -> Iterable[memoryview]:
-    with memoryview(data) as view, view.cast("B") as octets:
-        for start in range(0, len(octets), _WRITE_BYTES):
-            yield octets[start : start + _WRITE_BYTES]
-
-
-def _plan_request(
-    conn: HTTPConnection,
-    method: str,
-    headers: Mapping[str, str] | None,
-    body: Any,
-    chunked: bool,
-) -> _RequestPlan:
-    """Decide header fields and framing (RFC 9112, 6.2) of a request."""
-    plan = _RequestPlan()
-    given: list[tuple[Any, Any]] = [] if headers is None else list(header_items(headers))
-    names = [_lower(name) for name, _ in given]
-    plan.has_host = "host" in names
-    if plan.has_host and names.count("host") > 1:
-        raise InvalidRequestHeaderError("a request has one Host header, not several")
-    plan.has_accept_encoding = "accept-encoding" in names
-    fields = plan.fields
-    lengths = [value for name, (_, value) in zip(names, given) if name == "content-length"]
-    codings = [value for name, (_, value) in zip(names, given) if name == "transfer-encoding"]
-    plan.body = body.encode("utf-8") if isinstance(body, str) else body
-    plan.chunks, length = body_to_chunks(plan.body, method=method, blocksize=conn.blocksize)
-    if chunked or codings:
-        _check_codings(codings, lengths)
-        plan.is_chunked = True
-        if not codings:
-            fields.append(("Transfer-Encoding", "chunked"))
-    elif lengths:
-        plan._declared = _check_length(lengths, length if plan.chunks is not None else 0)
-    elif length is not None:
-        plan._declared = length
-        fields.append(("Content-Length", str(length)))
-    elif plan.chunks is not None:
-        plan.is_chunked = True
-        fields.append(("Transfer-Encoding", "chunked"))
-    if "user-agent" not in names:
-        fields.append(("User-Agent", _get_default_user_agent()))
-    fields.extend(given)
-    return plan
-
-
-def _lower(name: Any) -> str:
-    if isinstance(name, bytes):
-        return name.decode("latin-1").lower()
-    if isinstance(name, str):
-        return name.lower()
-    raise TypeError(f"header names must be str or bytes, not {type(name).__name__}: {name!r}")
-
-
-def _check_codings(codings: list[Any], lengths: list[Any]) -> None:
-    if lengths:
-        raise InvalidRequestHeaderError(
-            "a chunked request has no Content-Length header (RFC 9112, 6.2)"
-        )
-    for coding in codings:
-        text = coding.decode("latin-1") if isinstance(coding, bytes) else str(coding)
-        if text.rpartition(",")[2].strip().lower() != "chunked" or len(codings) > 1:
-            raise InvalidRequestHeaderError(
-                f"Transfer-Encoding of a request must end in 'chunked', once: {text!r}"
-            )
-
-
-def _check_length(lengths: list[Any], length: int | None) -> int:
-    """Return the caller's Content-Length after comparing it with the body's, if that is known."""
-    texts = {value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in lengths}
-    text = texts.pop().strip()
-    if texts or not (text.isascii() and text.isdigit()):
-        raise InvalidRequestHeaderError(
-            f"Content-Length of a request must be one number, not {[text, *texts]!r}"
-        )
-    if length is not None and int(text) != length:
-        raise _wrong_length(int(text), str(length))
-    return int(text)
-
-
-def _wrong_length(declared: int, actual: str) -> InvalidRequestHeaderError:
-    return InvalidRequestHeaderError(
-        f"Content-Length is {declared}, but the body has {actual} bytes"
-    )
-
-
-def _check_skippable(name: Any) -> None:
-    if _lower(name) not in SKIPPABLE_HEADERS:
-        skippable = "', '".join(sorted(header.title() for header in SKIPPABLE_HEADERS))
-        raise ValueError(f"urllib4.util.SKIP_HEADER only supports '{skippable}'")
 
 
 def _log_defects(url: str, defects: tuple[str, ...]) -> None:
@@ -879,7 +753,6 @@ class HTTPSConnection(HTTPConnection):
     """
 
     default_port: int = port_by_scheme["https"]
-
 
     def __init__(
         self,
@@ -985,9 +858,8 @@ class HTTPSConnection(HTTPConnection):
         What :meth:`HTTPConnection.connect` raises, too.
         """
         if ssl is None:
-            raise ImportError(
-                "Can't connect to HTTPS URL because the SSL module is not available."
-            )
+            raise ImportError("Can't connect to HTTPS URL because the SSL module is not available.")
+        self._has_connected_to_proxy = False
         self.sock = self._new_conn()
         try:
             hostname: str = self.host
@@ -1014,8 +886,9 @@ class HTTPSConnection(HTTPConnection):
             self.sock = self._connect_tls_proxy(self.host, self.sock)
         else:
             self.proxy_is_verified = False
-        self._has_connected_to_proxy = True
         self._tunnel()
+        # What fails from here on is the target's doing.
+        self._has_connected_to_proxy = True
         return self._tunnel_scheme == "https"
 
     def _start_tls(self, hostname: str, tls_in_tls: bool) -> None:

@@ -6,10 +6,11 @@ connection back.  The decisions are in ``_follow_up``, the connections that wait
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import errno
 import logging
 import queue
-import socket
 import sys
 import threading
 import warnings
@@ -17,11 +18,19 @@ import weakref
 from collections.abc import Mapping
 from http.client import HTTPException
 from types import TracebackType
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 
-from . import util
 from ._base_connection import ProxyConfig
-from ._call import Call, Deadline
+from ._call import (
+    USED_UP,
+    Call,
+    bounded,
+    bounded_wait,
+    check_sleep,
+    mark_used,
+    running_deadline,
+    start_attempt,
+)
 from ._collections import HTTPHeaderDict
 from ._follow_up import (
     Step,
@@ -30,6 +39,7 @@ from ._follow_up import (
     may_follow,
     redirected,
 )
+from ._http1.request import RequestPlan
 from ._idle import IdleStore, Lease
 from ._request_methods import RequestMethods
 from ._route import route_for
@@ -47,7 +57,6 @@ from .exceptions import (
     EmptyPoolError,
     FullPoolError,
     HostChangedError,
-    HTTPError,
     InsecureRequestWarning,
     LocationValueError,
     MaxRetryError,
@@ -75,6 +84,11 @@ log = logging.getLogger(__name__)
 # The standard class, as it is before gevent or others replace it in its module.
 _STD_LIFO_QUEUE = queue.LifoQueue
 _BLOCKING_ERRNOS = {errno.EAGAIN, errno.EWOULDBLOCK}
+
+# Before the proxy was reached, these are the proxy's.
+_BEFORE_PROXY_ERRORS = (OSError, NewConnectionError, TimeoutError, SSLError, HTTPException)
+# What OpenSSL says of a server that answers in plain HTTP.
+_PLAIN_HTTP_HINTS = ("wrong version number", "unknown protocol", "record layer failure")
 
 _SelfT = TypeVar("_SelfT", bound="ConnectionPool")
 
@@ -209,15 +223,15 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         with self._lock:
             self.num_connections += 1
             number = self.num_connections
-        log.debug(
-            "Starting new HTTP connection (%d): %s:%s", number, self.host, self.port or "80"
-        )
+        log.debug("Starting new HTTP connection (%d): %s:%s", number, self.host, self.port or "80")
         return self._connection(self.ConnectionCls, {})
 
     def _connection(self, cls: Any, options: dict[str, Any]) -> Any:
+        # A connection knows its target from set_tunnel(): its own host is whom it connects to.
+        proxy = self.proxy
         conn = cls(
-            host=self.host,
-            port=self.port,
+            host=self.host if proxy is None else proxy.host,
+            port=self.port if proxy is None else proxy.port,
             timeout=coerce_timeout(self.timeout).connect_timeout,
             **options,
             **self.conn_kw,
@@ -294,8 +308,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             return
         if conn is not None and (self.pool is None or self._retired):
             # close() or retire() ran between our first look and the put.
-            _close_idle_connections(store)
-            if self.pool is not None:
+            for _ in range(_close_idle_connections(store)):
                 _put_slot(store)
 
     def _validate_conn(self, conn: Any) -> None:
@@ -395,10 +408,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         Safe to call from many threads.
         """
         call = self._prepare(
-            method, url, body, headers, retries, redirect, assert_same_host, timeout
+            method, url, body, headers, retries, redirect, assert_same_host, timeout, chunked
         )
         call.pool_timeout = pool_timeout
-        call.chunked = chunked
         call.body_pos = set_file_position(body, body_pos)
         call.options = {
             "preload_content": preload_content,
@@ -427,6 +439,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         redirect: bool,
         assert_same_host: bool,
         timeout: Any,
+        chunked: bool,
     ) -> Call:
         """Check the arguments and return the call; nothing is taken or sent yet."""
         target = self._target(url)
@@ -436,10 +449,22 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         call.retries = as_retry(retries, redirect, self.retries)
         call.redirect = redirect
         call.timeout = self._get_timeout(timeout)
-        call.deadline = _running_deadline(call.timeout)
+        call.deadline = running_deadline(call.timeout)
         call.body = body
+        call.chunked = chunked
         call.headers = self._request_headers(headers)
+        self._plan(call)
         return call
+
+    def _plan(self, call: Call) -> None:
+        """Check what is to be sent, so that an error comes before any connection is taken."""
+        call.plan = RequestPlan(
+            call.method,
+            call.headers,
+            call.body,
+            chunked=call.chunked,
+            blocksize=self.conn_kw.get("blocksize", 16384),
+        )
 
     def _request_headers(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
         if headers is None:
@@ -479,8 +504,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         conn = None
         try:
             call.timeout = call.timeout.clone()
-            _start_attempt(call)
-            conn = self._get_conn(timeout=_bounded_wait(call))
+            start_attempt(call)
+            conn = self._get_conn(timeout=bounded_wait(call))
             lease = Lease(self, conn)
             response = self._exchange(call, conn)
             self._hand_over(call, response, conn, lease)
@@ -510,7 +535,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
     def _exchange(self, call: Call, conn: Any) -> Any:
         """Send the call on `conn` and return the response, its body read if that is wanted."""
-        conn.timeout = _bounded(call, call.timeout.connect_timeout)
+        connect_timeout = Timeout.resolve_default_timeout(call.timeout.connect_timeout)
+        conn.timeout = bounded(call, connect_timeout)
         conn._call = call
         try:
             if self._route.kind == "tunnel" and conn.is_closed:
@@ -566,9 +592,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         timeout_obj = self._get_timeout(timeout)
         timeout_obj.start_connect()
         call: Call | None = getattr(conn, "_call", None)
-        conn.timeout = _bounded(
-            call, Timeout.resolve_default_timeout(timeout_obj.connect_timeout)
-        )
+        conn.timeout = bounded(call, Timeout.resolve_default_timeout(timeout_obj.connect_timeout))
         if call is not None:
             call.phase = "connecting"
         self._connect(conn, url)
@@ -630,7 +654,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         """Send; a peer that stopped reading may have answered already, so go on to read."""
         if call is not None:
             call.phase = "sending the request"
-            call.body_pos = _mark_used(body, call.body_pos)
+            call.body_pos = mark_used(body, call.body_pos)
         try:
             conn.request(method, url, body=body, headers=headers, chunked=chunked, **options)
         except BrokenPipeError:
@@ -711,7 +735,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         """Sleep as the policy says, never beyond the deadline."""
         retries = step.retries
         if call.deadline is not None:
-            _check_sleep(call, retries, response)
+            check_sleep(call, retries, response)
         if step.kind == "redirect":
             retries.sleep_for_retry(response)
         else:
@@ -733,6 +757,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             call.chunked = False
         call.method, call.url, call.headers = following.method, following.url, following.headers
         call.target = self._target(call.url)
+        self._plan(call)
         if assert_same_host and not self.is_same_host(call.url):
             raise HostChangedError(self, call.url, call.retries)
 
@@ -750,7 +775,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             call.method, call.url, error=failure, _pool=self, _stacktrace=sys.exc_info()[2]
         )
         if call.deadline is not None:
-            _check_sleep(call, call.retries, None)
+            check_sleep(call, call.retries, None)
         call.retries.sleep()
         log.warning(
             "Retrying (%r) after connection broken by '%r': %s",
@@ -771,8 +796,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             failure.__cause__ = error
         proxy = getattr(conn, "proxy", None)
         if (
-            isinstance(failure, (OSError, NewConnectionError, TimeoutError, SSLError, HTTPException))
-            and proxy is not None
+            proxy is not None
+            and isinstance(failure, _BEFORE_PROXY_ERRORS)
             and not conn.has_connected_to_proxy
         ):
             return _proxy_error(failure, proxy.scheme)
@@ -794,7 +819,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
         :raises UnrewindableBodyError: it was used up by the attempt before.
         """
-        if call.body_pos is _USED_UP:
+        if call.body_pos is USED_UP:
             raise UnrewindableBodyError(
                 "The request body is an iterator or a stream without seek, and was used up by the "
                 "attempt before: it cannot be sent again."
@@ -813,7 +838,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _urlopen_again(
         self, call: Call, assert_same_host: bool, release_conn: bool | None
     ) -> BaseHTTPResponse:
-        if call.body_pos is _USED_UP:
+        if call.body_pos is USED_UP:
             self._rewind(call)
         timeout = call.timeout.clone()
         timeout._running_deadline = call.deadline  # type: ignore[attr-defined]
@@ -837,25 +862,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 _ORIGINAL_URLOPEN = HTTPConnectionPool.urlopen
 
 
-class _UsedUp:
-    """Marks a body that can be sent only once, and was."""
-
-    def __repr__(self) -> str:
-        return "<body used up>"
-
-
-_USED_UP = _UsedUp()
-
-
-def _mark_used(body: Any, body_pos: Any) -> Any:
-    """Return the position to rewind to, or the mark that there is none."""
-    if body is None or isinstance(body, (bytes, str)) or isinstance(body_pos, int):
-        return body_pos
-    if hasattr(body, "read"):
-        return _USED_UP if body_pos is None else body_pos
-    return _USED_UP if hasattr(body, "__next__") else body_pos
-
-
 def _check_size(maxsize: Any, block: bool) -> None:
     if not isinstance(maxsize, int) or isinstance(maxsize, bool) or maxsize < 0:
         raise ValueError(f"maxsize is a number of connections, at least 0, not {maxsize!r}")
@@ -865,56 +871,8 @@ def _check_size(maxsize: Any, block: bool) -> None:
         )
 
 
-def _running_deadline(timeout: Timeout) -> Deadline | None:
-    running: Deadline | None = getattr(timeout, "_running_deadline", None)
-    if running is not None:
-        return running
-    return None if timeout.deadline is None else Deadline(timeout.deadline)
-
-
-def _start_attempt(call: Call) -> None:
-    call.phase = "waiting for a connection"
-    total = call.timeout.total
-    bound = call.deadline
-    if bound is not None:
-        bound.check(call.phase)
-    if isinstance(total, (int, float)):
-        attempt = Deadline(total)
-        if bound is None or attempt.at < bound.at:
-            bound = attempt
-    call.attempt_deadline = bound
-
-
-def _bounded(call: Call | None, seconds: Any) -> Any:
-    """Return `seconds`, or what is left of the attempt if that is less."""
-    if call is None or call.attempt_deadline is None:
-        return seconds
-    left = call.attempt_deadline.left()
-    return left if not isinstance(seconds, (int, float)) else min(seconds, left)
-
-
-def _bounded_wait(call: Call) -> float | None:
-    """Return how long to wait for a connection."""
-    if call.deadline is None:
-        return call.pool_timeout
-    left = call.deadline.left()
-    return left if call.pool_timeout is None else min(left, call.pool_timeout)
-
-
-def _check_sleep(call: Call, retries: Any, response: Any) -> None:
-    """Do not start a sleep that the deadline would end.
-
-    :raises DeadlineExceededError: at once, instead of after a sleep in vain.
-    """
-    assert call.deadline is not None
-    sleep_time = getattr(retries, "sleep_time", None)
-    wanted = retries.get_backoff_time() if sleep_time is None else sleep_time(response)
-    if wanted >= call.deadline.left():
-        raise call.deadline.error("sleeping before a retry")
-
-
 def _is_timeout(error: BaseException) -> bool:
-    if isinstance(error, (TimeoutError, socket.timeout)):  # ours, and the builtin one
+    if isinstance(error, (TimeoutError, builtins.TimeoutError)):
         return True
     return isinstance(error, BaseSSLError) and "timed out" in str(error)
 
@@ -923,7 +881,7 @@ def _proxy_error(error: Exception, scheme: str | None) -> ProxyError:
     """Return the error for a proxy that was not reached, with a hint where one helps."""
     message = "Unable to connect to proxy"
     text = " ".join(str(error).lower().split())
-    if scheme == "https" and ("wrong version number" in text or "unknown protocol" in text or "record layer failure" in text):
+    if scheme == "https" and any(hint in text for hint in _PLAIN_HTTP_HINTS):
         message += (
             ". Your proxy appears to only use HTTP and not HTTPS, try changing your proxy URL to "
             "be HTTP."
@@ -935,10 +893,8 @@ def _proxy_error(error: Exception, scheme: str | None) -> ProxyError:
 
 def _put_slot(store: Any) -> None:
     """Give a slot back; one too many is dropped."""
-    try:
+    with contextlib.suppress(queue.Full):
         store.put(None, block=False)
-    except queue.Full:
-        pass
 
 
 def _close_idle_connections(store: Any) -> int:
@@ -1032,9 +988,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
             "Starting new HTTPS connection (%d): %s:%s", number, self.host, self.port or "443"
         )
         if not self.ConnectionCls or self.ConnectionCls is DummyConnection:
-            raise ImportError(
-                "Can't connect to HTTPS URL because the SSL module is not available."
-            )
+            raise ImportError("Can't connect to HTTPS URL because the SSL module is not available.")
         return self._connection(self.ConnectionCls, self._tls_options())
 
     def _tls_options(self) -> dict[str, Any]:
@@ -1068,7 +1022,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         if not conn.is_verified and not conn.proxy_is_verified:
             warnings.warn(
                 f"Unverified HTTPS request is being made to host '{conn.host}'. Adding certificate "
-                "verification is strongly advised. See the page \"TLS\" of urllib4's "
+                'verification is strongly advised. See the page "TLS" of urllib4\'s '
                 "documentation.",
                 InsecureRequestWarning,
                 stacklevel=2,

@@ -7,23 +7,21 @@ import inspect
 import logging
 import threading
 import warnings
-from collections import namedtuple
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from ._base_connection import ProxyConfig
+from ._call import running_deadline
 from ._collections import HTTPHeaderDict, RecentlyUsedContainer
 from ._follow_up import after_response, as_retry, redirected
 from ._request_methods import RequestMethods
 from ._route import route_for
-from .connection import HTTPSConnection
+from .connection import HTTPSConnection, port_by_scheme
 from .connectionpool import (
     HTTPConnectionPool,
     HTTPSConnectionPool,
-    _running_deadline,
-    port_by_scheme,
     warn_about_credentials,
 )
 from .exceptions import (
@@ -106,9 +104,7 @@ class PoolKey(NamedTuple):
     key_key_data: str | bytes | None = None
 
     def __repr__(self) -> str:
-        shown = {
-            name: value for name, value in zip(self._fields, self) if value is not None
-        }
+        shown = {name: value for name, value in self._asdict().items() if value is not None}
         for name in _SECRET_KEY_FIELDS & shown.keys():
             shown[name] = "***"
         return f"PoolKey({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
@@ -119,34 +115,48 @@ _SECRET_KEY_FIELDS = frozenset(
     {"key_key_password", "key_key_data", "key_headers", "key__proxy_headers", "key__socks_options"}
 )
 
-#: The least a pool key has.
-BasePoolKey = namedtuple("BasePoolKey", ("scheme", "host", "port"))
-BasePoolKey.__doc__ = """The least a key of a pool has: where it leads."""
 
-#: A key for http pools with plain field names, to be widened by programs.
-HTTPPoolKey = namedtuple(
-    "HTTPPoolKey",
-    (*BasePoolKey._fields, "timeout", "retries", "strict", "block", "source_address"),
-)
-HTTPPoolKey.__doc__ = """A key for http pools with plain field names, for programs to widen.
+class BasePoolKey(NamedTuple):
+    """The least a key of a pool has: where it leads."""
 
-``namedtuple("CustomKey", HTTPPoolKey._fields + ("my_field",))`` makes `my_field` count.
-"""
+    scheme: str
+    host: str
+    port: int | None
 
-#: The same for https pools.
-HTTPSPoolKey = namedtuple(
-    "HTTPSPoolKey",
-    (
-        *HTTPPoolKey._fields,
-        "key_file",
-        "cert_file",
-        "cert_reqs",
-        "ca_certs",
-        "ssl_version",
-        "ca_cert_dir",
-    ),
-)
-HTTPSPoolKey.__doc__ = """A key for https pools with plain field names, for programs to widen."""
+
+class HTTPPoolKey(NamedTuple):
+    """A key for http pools with plain field names, for programs to widen.
+
+    ``namedtuple("CustomKey", HTTPPoolKey._fields + ("my_field",))`` makes ``my_field`` count.
+    """
+
+    scheme: str
+    host: str
+    port: int | None
+    timeout: Any
+    retries: Any
+    strict: Any
+    block: bool | None
+    source_address: tuple[str, int] | None
+
+
+class HTTPSPoolKey(NamedTuple):
+    """A key for https pools with plain field names, for programs to widen."""
+
+    scheme: str
+    host: str
+    port: int | None
+    timeout: Any
+    retries: Any
+    strict: Any
+    block: bool | None
+    source_address: tuple[str, int] | None
+    key_file: str | None
+    cert_file: str | None
+    cert_reqs: str | int | None
+    ca_certs: str | None
+    ssl_version: int | str | None
+    ca_cert_dir: str | None
 
 
 def default_key_normalizer(key_class: Any, request_context: Mapping[str, Any]) -> Any:
@@ -169,14 +179,19 @@ def default_key_normalizer(key_class: Any, request_context: Mapping[str, Any]) -
         context["socket_options"] = tuple(options)
     if context.get("blocksize") is None:
         context["blocksize"] = _DEFAULT_BLOCKSIZE
-    return key_class(*[context.get(_keyword(field)) for field in key_class._fields])
+    get = context.get
+    return key_class(*[get(keyword) for keyword in _keywords(key_class._fields)])
 
 
-def _keyword(field: str) -> str:
-    """Return the pool keyword that a key field stands for: ``key_file`` is one by itself."""
-    if field in ("key_file", "key_password", "key_data"):
-        return field
-    return field[4:] if field.startswith("key_") else field
+@lru_cache(maxsize=64)  # a key is made per request (benchmark ``pm_lookup``)
+def _keywords(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the pool keywords that key fields stand for: ``key_file`` is one by itself."""
+    plain = ("key_file", "key_password", "key_data")
+    prefix = "key_"
+    return tuple(
+        field if field in plain or not field.startswith(prefix) else field[len(prefix) :]
+        for field in fields
+    )
 
 
 _default_key_normalizer = default_key_normalizer
@@ -378,9 +393,7 @@ class PoolManager(RequestMethods):
             context[name] = getattr(pool_key, prefixed if hasattr(pool_key, prefixed) else name)
         return context
 
-    def connection_from_url(
-        self, url: str, pool_kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def connection_from_url(self, url: str, pool_kwargs: dict[str, Any] | None = None) -> Any:
         """Return the pool for the host of `url`; parameters as :meth:`connection_from_host`."""
         parsed = parse_url(url)
         return self.connection_from_host(
@@ -423,7 +436,7 @@ class PoolManager(RequestMethods):
             kw["body_pos"] = set_file_position(kw["body"], kw.get("body_pos"))
         self._start_deadline(kw)
         while True:
-            response = self._open_once(method, url, kw)
+            response: BaseHTTPResponse = self._open_once(method, url, kw)
             location = redirect and response.get_redirect_location()
             if not location:
                 return response
@@ -465,7 +478,7 @@ class PoolManager(RequestMethods):
         timeout = kw.get("timeout", self.connection_pool_kw.get("timeout"))
         if getattr(timeout, "deadline", None) is not None:
             running = coerce_timeout(timeout).clone()
-            running._running_deadline = _running_deadline(timeout)  # type: ignore[attr-defined]
+            running._running_deadline = running_deadline(timeout)  # type: ignore[attr-defined]
             kw["timeout"] = running
 
     def _follow(
@@ -486,9 +499,7 @@ class PoolManager(RequestMethods):
         if step.kind != "redirect" or step.location is None:
             return None
         response.drain_conn()
-        following = redirected(
-            response, step.retries, method, url, step.location, kw["headers"]
-        )
+        following = redirected(response, step.retries, method, url, step.location, kw["headers"])
         if following.drops_body:
             for name in ("body", "body_pos", "chunked"):
                 kw.pop(name, None)

@@ -146,7 +146,7 @@ def test_what_is_missing(headers: HTTPHeaderDict) -> None:
     with pytest.raises(KeyError, match="missing"):
         del headers["Missing"]
     assert headers.get("missing") is None
-    assert headers.get("missing", "x") == "x"
+    assert headers.get("missing", "x") == headers.get(key="missing", default="x") == "x"
     assert headers.getlist("missing") == []
     assert headers.getlist("missing", None) is None
     assert headers.pop("missing", "x") == "x"

@@ -12,8 +12,9 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import SSLError
 
@@ -27,9 +28,23 @@ except ImportError:  # a build without OpenSSL still speaks plain HTTP
 #: How many contexts that no connection or configuration holds any more are kept for later.
 MAX_IDLE_CONTEXTS = 32
 
-if HAS_SSL:
+#: Whose contexts are OpenSSL's as the standard library wraps it.  gevent's and eventlet's differ in
+#: how their sockets wait, and in nothing else.
+_PLAIN_PACKAGES = ("ssl", "gevent", "eventlet")
 
-    class SSLContext(ssl.SSLContext):
+
+def _is_plain(thing: Any) -> bool:
+    return str(getattr(thing, "__module__", "")).partition(".")[0] in _PLAIN_PACKAGES
+
+
+if HAS_SSL:
+    if TYPE_CHECKING:
+        _Plain = ssl.SSLContext
+    else:
+        # truststore.inject_into_ssl() puts a class of its own into the ssl module.
+        _Plain = next(kind for kind in ssl.SSLContext.__mro__ if _is_plain(kind))
+
+    class SSLContext(_Plain):
         """An ``ssl.SSLContext`` that remembers what was loaded into it, so that it can be copied.
 
         The standard library's class tells neither which client certificates it has nor which ALPN
@@ -133,7 +148,8 @@ class Identity(NamedTuple):
 
     def __str__(self) -> str:
         if self.certfile:
-            return f"cert_file={self.certfile!r}, key_file={self.keyfile!r}"
+            key = f", key_file={self.keyfile!r}" if self.keyfile else ""
+            return f"cert_file={self.certfile!r}{key}"
         return "cert_data, key_data" if self.key_data else "cert_data"
 
 
@@ -264,8 +280,10 @@ def _has_default_trust(context: ssl.SSLContext) -> bool:
         return True
     capath = ssl.get_default_verify_paths().capath
     # Certificates of a directory are only read when a name is looked up, so they are not counted.
-    with suppress(OSError):
-        return bool(capath and any(os.scandir(capath)))
+    if capath is None:
+        return False
+    with suppress(OSError), os.scandir(capath) as entries:
+        return any(True for _ in entries)
     return False
 
 
@@ -388,6 +406,17 @@ def stamp(path: str | None) -> tuple[int, int, int] | None:
 # -- what kind of context is it? -------------------------------------------------------------------
 
 
+def new_context_class(chosen: Any) -> Any:
+    """Return the class of new contexts if `chosen` is the one that was configured.
+
+    Somebody who replaced ``ssl.SSLContext`` itself (``truststore.inject_into_ssl()``) means all
+    contexts, so that goes before our own class, though not before one that was chosen.
+    """
+    if chosen is SSLContext and HAS_SSL and not _is_plain(ssl.SSLContext):
+        return ssl.SSLContext
+    return chosen
+
+
 def is_native(context: Any) -> bool:
     """Tell whether a context is OpenSSL's, as the ``ssl`` module wraps it, and behaves so.
 
@@ -397,11 +426,23 @@ def is_native(context: Any) -> bool:
     kind = type(context)
     return (
         HAS_SSL
-        and issubclass(kind, ssl.SSLContext)
-        and kind.wrap_socket in (ssl.SSLContext.wrap_socket, SSLContext.wrap_socket)
-        and kind.wrap_bio in (ssl.SSLContext.wrap_bio, SSLContext.wrap_bio)
+        and issubclass(kind, _Plain)
+        and _is_plain(kind.wrap_socket)
+        and _is_plain(kind.wrap_bio)
         and not {"wrap_socket", "wrap_bio"} & vars(context).keys()
     )
+
+
+@lru_cache(maxsize=1)
+def _probe() -> tuple[ssl.SSLContext, bytes]:
+    """Return a server's context without certificate, and what a client says first."""
+    context = _Plain(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    hello = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), hello)
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return _Plain(ssl.PROTOCOL_TLS_SERVER), hello.read()
 
 
 def has_client_chain(context: ssl.SSLContext) -> bool:
@@ -411,13 +452,10 @@ def has_client_chain(context: ssl.SSLContext) -> bool:
     """
     if isinstance(context, SSLContext):
         return context._called("load_cert_chain", "load_cert_chain_data")
-    hello, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client_context.check_hostname = False
-    client = client_context.wrap_bio(answer, hello)
-    with suppress(ssl.SSLWantReadError):
-        client.do_handshake()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).wrap_bio(hello, answer, server_side=True)
+    server_context, client_hello = _probe()
+    hello = ssl.MemoryBIO()
+    hello.write(client_hello)
+    server = server_context.wrap_bio(hello, ssl.MemoryBIO(), server_side=True)
     server.context = context
     try:
         server.do_handshake()

@@ -303,9 +303,13 @@ def connect(plan: Plan, sock: Any, server_hostname: str | None, tls_in_tls: bool
     """
     connection = None
     try:
+        _check_server_name(server_hostname)
         if tls_in_tls:
             connection = SSLTransport(sock, plan.context, server_hostname, lender=plan.lender)
         elif is_native(plan.context):
+            # A socket that was reset meanwhile makes wrap_socket fail after it has taken over the
+            # descriptor and before anybody could close it.
+            sock.getpeername()
             connection = plan.context.wrap_socket(
                 sock, server_hostname=server_hostname, do_handshake_on_connect=False
             )
@@ -316,10 +320,20 @@ def connect(plan: Plan, sock: Any, server_hostname: str | None, tls_in_tls: bool
         (sock if connection is None else connection).close()
         if plan.hint and HAS_SSL and isinstance(error, ssl.SSLCertVerificationError):
             error.strerror = f"{error.strerror}{plan.hint}"
-        if isinstance(error, ValueError) and not isinstance(error, OSError):
-            raise SSLError(f"cannot use {server_hostname!r} as a server name: {error}") from error
         raise
     return connection
+
+
+def _check_server_name(name: str | None) -> None:
+    """Refuse what ``wrap_socket`` would refuse too late, when it has taken over the descriptor."""
+    if name is None:
+        return
+    try:
+        usable = bool(name.encode("idna")) and name[0] != "." and "\0" not in name
+    except UnicodeError:
+        usable = False
+    if not usable:
+        raise SSLError(f"{name!r} cannot be the name of a server")
 
 
 def _shake_hands(connection: ssl.SSLSocket, plan: Plan) -> None:

@@ -98,7 +98,9 @@ _FIELDS: Final = (
 
 
 def _check_number(name: str, value: Any) -> None:
-    if not isinstance(value, (int, float)):
+    if type(value) is int:
+        return  # nearly always
+    if not isinstance(value, float):
         # Fractions and the numbers of other packages will do; text will not.
         if isinstance(value, (str, bytes, bytearray)) or not hasattr(value, "__float__"):
             raise TypeError(f"{name} must be a number, not {type(value).__name__}: {value!r}")

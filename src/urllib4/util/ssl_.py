@@ -220,7 +220,7 @@ def create_urllib3_context(
         )
         ssl_minimum_version = ssl_maximum_version = pinned
 
-    context = SSLContext(PROTOCOL_TLS_CLIENT)
+    context: SSLContext = _ssl_contexts.new_context_class(SSLContext)(PROTOCOL_TLS_CLIENT)
     if ssl_minimum_version is None:
         ssl_minimum_version = TLSVersion.TLSv1_2
     context.minimum_version = ssl_minimum_version  # type: ignore[assignment]

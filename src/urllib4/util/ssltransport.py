@@ -337,18 +337,20 @@ class SSLTransport:
         before_wait: Callable[[], None] = lambda: None,
     ) -> Any:
         """Call `step`, carrying records between OpenSSL and the socket, until it has a result."""
+        # A reader wants to know what the peer said, also if the peer no longer listens.
+        not_heard = ConnectionError if step == self.sslobj.read else ()
         while True:
-            self._send_records(before_wait)
+            result, done = None, False
             try:
-                result = step(*args)
+                result, done = step(*args), True
             except ssl.SSLWantReadError:
-                self._send_records(before_wait)
+                pass
             except ssl.SSLError:
                 # What OpenSSL has to say to the peer, the alert, is worth a try but not an error.
-                self._send_alert()
+                self._send_records(lambda: None, unheard=(OSError, ValueError))
                 raise
-            else:
-                self._send_records(before_wait)
+            self._send_records(before_wait, unheard=not_heard)
+            if done:
                 return result
             before_wait()
             try:
@@ -360,9 +362,12 @@ class SSLTransport:
             else:
                 self.incoming.write_eof()
 
-    def _send_records(self, before_wait: Callable[[], None] = lambda: None) -> None:
-        # Records are numbered: if the socket takes only a part before a timeout, the rest has to
-        # go out before anything else, or the peer could not decrypt another byte.
+    def _send_records(self, before_wait: Callable[[], None], unheard: Any) -> None:
+        """Send what OpenSSL has ready; give it up where `unheard` is raised.
+
+        Records are numbered: if the socket takes only a part before a timeout, the rest has to go
+        out before anything else, or the peer could not decrypt another byte.
+        """
         while self._unsent or self.outgoing.pending:
             if not self._unsent:
                 self._unsent = memoryview(self.outgoing.read())
@@ -371,8 +376,7 @@ class SSLTransport:
                 sent = self.socket.send(self._unsent)
             except BlockingIOError as error:
                 raise ssl.SSLWantWriteError(str(error)) from error
+            except unheard:
+                self._unsent = memoryview(b"")
+                return
             self._unsent = self._unsent[sent:]
-
-    def _send_alert(self) -> None:
-        with suppress(OSError, ValueError):
-            self._send_records()

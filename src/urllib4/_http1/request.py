@@ -1,0 +1,231 @@
+"""Header fields and framing of one request, decided and checked before anything is sent.
+
+RFC 9112, section 6.2: a request has one length or is chunked, never both, and a length that is
+given is the length of the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .._version import __version__
+from ..exceptions import InvalidRequestHeaderError
+from ..util.request import SKIP_HEADER, SKIPPABLE_HEADERS, body_to_chunks
+from .head import check_method, field_line, header_items
+
+#: A large body in memory is written in pieces of this size, each with the whole timeout.
+WRITE_BYTES = 256 * 1024
+
+
+def default_user_agent() -> str:
+    """Return the User-Agent of requests that bring none."""
+    return f"python-urllib4/{__version__}"
+
+
+# Names that decide something here; all others are only checked and copied.
+_DECIDING = frozenset(
+    {"accept-encoding", "content-length", "host", "transfer-encoding", "user-agent"}
+)
+
+
+class RequestPlan:
+    """Header fields and framing of one request: checked once, sent as often as need be.
+
+    :param method: a token.
+    :param headers: the caller's fields; a value of :data:`SKIP_HEADER` leaves out an automatic one.
+    :param body: as for :meth:`HTTPConnection.request`.
+    :param chunked: send it chunked even if its length is known.
+    :param blocksize: bytes read at a time from a file.
+    :raises ValueError: a method, name or value that must not be sent, several Host fields,
+        a Content-Length that is not the body's, or both that and chunked.
+    :raises TypeError: a header or body of a wrong type.
+
+    Belongs to one call.
+
+    :ivar fields: all fields but Host and Accept-Encoding, as they are to be sent.
+    """
+
+    __slots__ = (
+        "_blocksize", "_body", "_declared", "_given", "_lines", "fields", "has_accept_encoding",
+        "has_host", "is_chunked",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        method: str,
+        headers: Mapping[str, str] | None,
+        body: Any,
+        *,
+        chunked: bool = False,
+        blocksize: int = 16384,
+    ) -> None:
+        check_method(method)
+        # Kept to recognise the request again, see `is_for`.
+        self._given = (method, headers, body, chunked)
+        self._blocksize = blocksize
+        self._body = body.encode("utf-8") if isinstance(body, str) else body
+        self.fields: list[tuple[Any, Any]] = []
+        given = [] if headers is None else list(header_items(headers))
+        values = _deciding_values(given)
+        self.has_host = "host" in values
+        self.has_accept_encoding = "accept-encoding" in values
+        if self.has_host and len(values["host"]) > 1:
+            raise InvalidRequestHeaderError("a request has one Host header, not several")
+        self._declared: int | None = None
+        self.is_chunked = False
+        self._choose_framing(
+            method, chunked, values.get("content-length"), values.get("transfer-encoding")
+        )
+        if "user-agent" not in values:
+            self.fields.append(("User-Agent", default_user_agent()))
+        self.fields.extend(given)
+        self._lines = b"".join(self._field_lines())
+
+    def _choose_framing(
+        self,
+        method: str,
+        chunked: bool,
+        lengths: list[Any] | None,
+        codings: list[Any] | None,
+    ) -> None:
+        """Choose between a length, chunked and nothing; the caller's framing fields go first."""
+        chunks, length = body_to_chunks(self._body, method=method, blocksize=self._blocksize)
+        if chunked or codings is not None:
+            _check_codings(codings or [], lengths)
+            self.is_chunked = True
+            if codings is None:
+                self.fields.append(("Transfer-Encoding", "chunked"))
+        elif lengths is not None:
+            self._declared = _check_length(lengths, length if chunks is not None else 0)
+        elif length is not None:
+            self._declared = length
+            self.fields.append(("Content-Length", str(length)))
+        elif chunks is not None:
+            self.is_chunked = True
+            self.fields.append(("Transfer-Encoding", "chunked"))
+
+    def _field_lines(self) -> Iterable[bytes]:
+        for name, value in self.fields:
+            if value == SKIP_HEADER:
+                check_skippable(name)
+            else:
+                yield field_line(name, value)
+
+    def is_for(
+        self, method: str, headers: Mapping[str, str] | None, body: Any, chunked: bool
+    ) -> bool:
+        """Tell whether this is the plan for these very arguments."""
+        given = self._given
+        return (
+            given[0] == method and given[1] is headers and given[2] is body and given[3] is chunked
+        )
+
+    @property
+    def lines(self) -> bytes:
+        """The field lines, without Host and Accept-Encoding."""
+        return self._lines
+
+    @property
+    def whole_body(self) -> bytes | None:
+        """The body if it is known as a whole and not chunked; None if it comes in pieces."""
+        if self.is_chunked:
+            return None
+        if self._body is None:
+            return b""
+        return self._body if isinstance(self._body, bytes) else None
+
+    def pieces(self) -> Iterable[Any]:
+        """Yield what is to be written: encoded, checked against Content-Length, never empty.
+
+        :raises InvalidRequestHeaderError: the body is not as long as was declared.
+        """
+        if self._body is None:
+            return
+        chunks = body_to_chunks(self._body, method="", blocksize=self._blocksize).chunks
+        sent = 0
+        for chunk in chunks or ():
+            size = len(chunk)
+            if not size:
+                continue
+            if self.is_chunked:
+                yield b"%x\r\n%b\r\n" % (size, chunk)
+                continue
+            sent += size
+            if self._declared is not None and sent > self._declared:
+                raise _wrong_length(self._declared, f"more than {self._declared}")
+            if size <= WRITE_BYTES:
+                yield chunk
+            else:
+                yield from _slices(chunk)
+        if not self.is_chunked and self._declared is not None and sent < self._declared:
+            raise _wrong_length(self._declared, str(sent))
+
+
+def _deciding_values(given: list[tuple[Any, Any]]) -> dict[str, list[Any]]:
+    """Return the values of the fields that decide something, by lower-cased name."""
+    values: dict[str, list[Any]] = {}
+    for name, value in given:
+        lower = lower_name(name)
+        if lower in _DECIDING:
+            values.setdefault(lower, []).append(value)
+    return values
+
+
+def _slices(data: Any) -> Iterable[memoryview]:
+    with memoryview(data) as view:
+        for start in range(0, len(view), WRITE_BYTES):
+            yield view[start : start + WRITE_BYTES]
+
+
+def lower_name(name: Any) -> str:
+    """Return a header name, str or bytes, as lower-cased str."""
+    if isinstance(name, bytes):
+        return name.decode("latin-1").lower()
+    if isinstance(name, str):
+        return name.lower()
+    raise TypeError(f"header names must be str or bytes, not {type(name).__name__}: {name!r}")
+
+
+def _check_codings(codings: list[Any], lengths: list[Any] | None) -> None:
+    if lengths is not None:
+        raise InvalidRequestHeaderError(
+            "a chunked request has no Content-Length header (RFC 9112, 6.2)"
+        )
+    for coding in codings:
+        text = coding.decode("latin-1") if isinstance(coding, bytes) else str(coding)
+        if text.rpartition(",")[2].strip().lower() != "chunked" or len(codings) > 1:
+            raise InvalidRequestHeaderError(
+                f"Transfer-Encoding of a request must end in 'chunked', once: {text!r}"
+            )
+
+
+def _check_length(lengths: list[Any], length: int | None) -> int:
+    """Return the caller's Content-Length, compared with the body's where that is known."""
+    texts = {
+        value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in lengths
+    }
+    text = texts.pop().strip()
+    if texts or not (text.isascii() and text.isdigit()):
+        raise InvalidRequestHeaderError(
+            f"Content-Length of a request must be one number, not {[text, *texts]!r}"
+        )
+    if length is not None and int(text) != length:
+        raise _wrong_length(int(text), str(length))
+    return int(text)
+
+
+def _wrong_length(declared: int, actual: str) -> InvalidRequestHeaderError:
+    return InvalidRequestHeaderError(
+        f"Content-Length is {declared}, but the body has {actual} bytes"
+    )
+
+
+def check_skippable(name: Any) -> None:
+    """Refuse to leave out a header that we would not add by ourselves.
+
+    :raises ValueError: naming those that can be left out.
+    """
+    if lower_name(name) not in SKIPPABLE_HEADERS:
+        skippable = "', '".join(sorted(header.title() for header in SKIPPABLE_HEADERS))
+        raise ValueError(f"urllib4.util.SKIP_HEADER only supports '{skippable}'")
