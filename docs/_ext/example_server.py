@@ -12,11 +12,10 @@ import logging
 import os
 from typing import Any
 
-from urllib4.util import connection
-
 from dummyserver.certs import LOOPBACK_NAMES, Certificates
 from dummyserver.proxy import Proxy
 from dummyserver.server import DummyServer
+from urllib4.util import connection
 
 #: Names that the proxy knows.
 PROXIED = ("example.com", "www.example.com", "api.example.com")
@@ -39,15 +38,13 @@ def _start(app: Any) -> None:
     global certificates, proxy, server
     if app.builder.name != "doctest":
         return
-    # Handshakes that fail are part of the show.
-    logging.getLogger("tornado.general").setLevel(logging.ERROR)
+    # Handshakes that fail and clients that leave early are part of the show.
+    logging.getLogger("tornado").setLevel(logging.CRITICAL)
     certificates = _running.enter_context(Certificates())
     names = (*LOOPBACK_NAMES, "example.com", "*.example.com")
     certificates.server = certificates.issue("docs", *names)
     server = _running.enter_context(DummyServer(certificates))
-    known = {
-        (name, port): _local_address(name, port) for name in PROXIED for port in (80, 443)
-    }
+    known = {(name, port): _local_address(name, port) for name in PROXIED for port in (80, 443)}
     proxy = _running.enter_context(Proxy(credentials="ann:secret", resolve=known))
     _change_environment()
     original = connection.create_connection

@@ -17,6 +17,7 @@ from . import filepost as filepost
 from . import poolmanager as poolmanager
 from . import response as response
 from . import util as util
+from ._cancel import CancelToken
 from ._collections import HTTPHeaderDict
 from ._version import __version__ as __version__
 from .connectionpool import HTTPConnectionPool, HTTPSConnectionPool, connection_from_url
@@ -32,6 +33,7 @@ __license__ = "MIT"
 
 __all__ = (
     "BaseHTTPResponse",
+    "CancelToken",
     "HTTPConnectionPool",
     "HTTPHeaderDict",
     "HTTPResponse",

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from . import exceptions
+from ._cancel import CancelToken
 from ._http1.request import RequestPlan
-from .exceptions import DeadlineExceededError
+from .exceptions import DeadlineExceededError, HTTPError, RequestCancelledError
+from .util.retry import Retry
 
 
 class Deadline:
@@ -53,6 +56,21 @@ class Deadline:
         return DeadlineExceededError(phase, self.seconds)
 
 
+class Bounds(NamedTuple):
+    """What may end a call from outside: time, or somebody."""
+
+    deadline: Deadline | None
+    cancel: CancelToken | None
+
+    def interruption(self, error: BaseException, phase: str) -> HTTPError | None:
+        """Return what `error` really is if time or somebody caused it, else None."""
+        if self.cancel is not None and self.cancel.cancelled:
+            return RequestCancelledError(phase)
+        if self.deadline is not None and self.deadline.expired and is_timeout(error):
+            return self.deadline.error(phase)
+        return None
+
+
 class Call:
     """One ``urlopen``: the request as it is to be sent next, and what bounds it.
 
@@ -67,8 +85,9 @@ class Call:
     """
 
     __slots__ = (
-        "attempt_deadline", "body", "body_pos", "chunked", "deadline", "headers", "method",
-        "options", "phase", "plan", "pool_timeout", "redirect", "retries", "target", "timeout", "url",
+        "attempt_deadline", "body", "body_pos", "cancel", "chunked", "deadline", "headers",
+        "method", "options", "phase", "plan", "pool_timeout", "redirect", "retries", "target",
+        "timeout", "url",
     )  # fmt: skip
 
     def __init__(self, method: str, url: str, target: str) -> None:
@@ -84,10 +103,18 @@ class Call:
         self.timeout: Any = None
         self.pool_timeout: float | None = None
         self.deadline: Deadline | None = None
+        self.cancel: CancelToken | None = None
         self.attempt_deadline: Deadline | None = None
         self.plan: RequestPlan | None = None
         self.phase = "waiting for a connection"
         self.options: dict[str, Any] = {}
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """What may end the call from outside; None where nothing may."""
+        if self.deadline is None and self.cancel is None:
+            return None
+        return Bounds(self.deadline, self.cancel)
 
 
 class _UsedUp:
@@ -127,8 +154,11 @@ def start_attempt(call: Call) -> None:
     """Bound the attempt that starts now by ``Timeout.total`` and the deadline.
 
     :raises DeadlineExceededError: there is no time left for it.
+    :raises RequestCancelledError: the call's token was used.
     """
     call.phase = "waiting for a connection"
+    if call.cancel is not None:
+        call.cancel.check(call.phase)
     total = call.timeout.total
     bound = call.deadline
     if bound is not None:
@@ -156,13 +186,53 @@ def bounded_wait(call: Call) -> float | None:
     return left if call.pool_timeout is None else min(left, call.pool_timeout)
 
 
-def check_sleep(call: Call, retries: Any, response: Any) -> None:
-    """Do not start a sleep that the deadline would end.
+def pause(call: Call, retries: Any, response: Any, *, redirect: bool = False) -> None:
+    """Sleep before the next attempt as the policy says.
 
-    :raises DeadlineExceededError: at once, instead of after a sleep in vain.
+    :raises DeadlineExceededError: the sleep would last beyond the deadline; at once, instead of
+        after a sleep in vain.
+    :raises RequestCancelledError: the call's token was used.
     """
-    assert call.deadline is not None
+    if call.deadline is None and call.cancel is None:
+        _sleep(retries, response, redirect)
+        return
+    call.phase = "sleeping before a retry"
+    wanted = _sleep_time(retries, response, redirect)
+    if call.deadline is not None and wanted >= call.deadline.left():
+        raise call.deadline.error(call.phase)
+    if call.cancel is None or _overrides_sleep(retries):
+        _sleep(retries, response, redirect)
+    else:
+        call.cancel.wait(wanted)
+    if call.cancel is not None:
+        call.cancel.check(call.phase)
+
+
+def _sleep(retries: Any, response: Any, redirect: bool) -> None:
+    if redirect:
+        retries.sleep_for_retry(response)
+    elif response is None:
+        retries.sleep()
+    else:
+        retries.sleep(response)
+
+
+def _sleep_time(retries: Any, response: Any, redirect: bool) -> float:
+    if redirect and not response.headers.get("retry-after"):
+        return 0.0
     sleep_time = getattr(retries, "sleep_time", None)
-    wanted = retries.get_backoff_time() if sleep_time is None else sleep_time(response)
-    if wanted >= call.deadline.left():
-        raise call.deadline.error("sleeping before a retry")
+    seconds: float = retries.get_backoff_time() if sleep_time is None else sleep_time(response)
+    return seconds
+
+
+def _overrides_sleep(retries: Any) -> bool:
+    cls = type(retries)
+    return any(
+        getattr(cls, name, None) is not getattr(Retry, name)
+        for name in ("sleep", "sleep_for_retry", "_sleep_backoff")
+    )
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Tell whether `error` says that a wait took too long."""
+    return isinstance(error, (TimeoutError, exceptions.TimeoutError))

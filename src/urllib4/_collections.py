@@ -445,6 +445,9 @@ class HTTPHeaderDictItemView(ItemsView[str, str]):
 
     _mapping: HTTPHeaderDict
 
+    def __init__(self, headers: HTTPHeaderDict) -> None:
+        super().__init__(headers)
+
     def __len__(self) -> int:
         return sum(len(values) - 1 for values in self._mapping._container.values())
 

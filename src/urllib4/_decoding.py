@@ -84,6 +84,20 @@ class BytesQueueBuffer:
         """Take everything; ``b""`` if there is nothing."""
         return self.get(self._size)
 
+    def get_line(self, n: int) -> bytes:
+        """Take up to and including the first newline, at most `n` bytes (negative: no limit).
+
+        Only the first of the chunks that were put is looked at, so that a long line costs no
+        more than its length: without a newline at its end, the result is a part of a line.
+
+        :raises RuntimeError: the buffer is empty.
+        """
+        if not self._size:
+            raise RuntimeError("buffer is empty")
+        chunk, start = self._chunks[0], self._taken
+        length = (chunk.find(b"\n", start) + 1 or len(chunk)) - start
+        return self._get_piece(length if n < 0 else min(length, n))
+
     def _get_piece(self, n: int) -> bytes:
         """Take at most `n` bytes of the first chunk."""
         chunk, start = self._chunks[0], self._taken
@@ -599,6 +613,14 @@ def _brotli() -> Any:
     if name is None:
         raise ImportError("brotli content needs the package brotli (urllib4[brotli])")
     return importlib.import_module(name)
+
+
+def load_brotli() -> Any:
+    """Return the module that decodes ``br``, loading it; None where there is none."""
+    try:
+        return _brotli()
+    except ImportError:
+        return None
 
 
 @functools.cache

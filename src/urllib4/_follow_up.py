@@ -96,7 +96,13 @@ class Redirected(NamedTuple):
 
 
 def redirected(
-    response: Any, retries: Any, method: str, url: str, location: str, headers: Any
+    response: Any,
+    retries: Any,
+    method: str,
+    url: str,
+    location: str,
+    headers: Any,
+    origin: str | None = None,
 ) -> Redirected:
     """Return the request that a redirect asks for (RFC 9110, 15.4).
 
@@ -104,15 +110,20 @@ def redirected(
     Another origin (scheme, host or port) gets neither the secrets nor the Host of this one.
 
     :param url: absolute URL, or target on the same host, of the request that was redirected.
+    :param origin: URL of the host that a target alone was sent to.
     :raises LocationParseError: the location cannot be understood.
     :raises URLSchemeUnknown: it leads to neither http nor https.
     """
+    if origin is not None and location.startswith("//"):
+        # Names a host (RFC 3986, 4.2); a target alone has no scheme for it.
+        location = f"{parse_url(origin).scheme}:{location}"
     target = resolve_location(url, location)
     drops_body = response.status == 303
     if drops_body:
         method = method if method == "HEAD" else "GET"
         headers = without_headers(headers, CONTENT_HEADERS)
-    if not same_origin(url, target):
+    here = origin if origin is not None and url.startswith("/") else url
+    if not same_origin(here, target):
         unwanted = {_text(name).lower() for name in retries.remove_headers_on_redirect}
         headers = without_headers(headers, frozenset(unwanted | {"host"}))
     return Redirected(method, target, headers, drops_body)

@@ -7,6 +7,9 @@ import threading
 import time
 from typing import Any
 
+from ._cancel import CancelToken, interrupt
+from ._fork import watch
+
 
 class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
     """The free slots of one pool, last in, first out.
@@ -22,9 +25,18 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
 
     def __init__(self, maxsize: int = 0) -> None:
         super().__init__(maxsize)
+        self._make_locks()
+        watch(self)
+
+    def _make_locks(self) -> None:
         self.mutex = threading.RLock()  # type: ignore[assignment]
         self.not_empty = threading.Condition(self.mutex)
         self._waiting = 0
+
+    def _after_fork_in_child(self) -> None:
+        """Forget the parent's connections and leases: all slots are free."""
+        self._make_locks()
+        self.queue[:] = [None] * self.maxsize
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take an entry.
@@ -82,12 +94,15 @@ class Lease:
 
     Whoever is first ends it: the complete response, ``close()``, an error, or the garbage
     collector.  All later calls do nothing.  May be ended from any thread.
+
+    :param cancel: when it is used, whatever waits on the connection's socket is woken up.
     """
 
-    __slots__ = ("_holder", "_pool")
+    __slots__ = ("_forget", "_holder", "_pool")
 
-    def __init__(self, pool: Any, conn: Any) -> None:
+    def __init__(self, pool: Any, conn: Any, cancel: CancelToken | None = None) -> None:
         self._pool = pool
+        self._forget = None if cancel is None else cancel.on_cancel(lambda: interrupt(conn.sock))
         # list.pop() is one atomic step with and without a GIL: it decides who is first.
         self._holder = [conn]
 
@@ -101,6 +116,8 @@ class Lease:
             conn = self._holder.pop()
         except IndexError:
             return
+        if self._forget is not None:
+            self._forget()
         if reusable and getattr(conn, "is_quiescent", True):
             self._pool._put_conn(conn)
             return

@@ -145,7 +145,7 @@ class RequestMethods:
         """
         if headers is None:
             headers = self.headers
-        if fields is None:
+        if not fields:
             return self.urlopen(method, url, headers=HTTPHeaderDict(headers), **urlopen_kw)
         if "body" in urlopen_kw:
             raise TypeError(

@@ -26,6 +26,7 @@ from . import _tls
 from ._base_connection import ProxyConfig as ProxyConfig
 from ._base_connection import _ResponseOptions
 from ._collections import HTTPHeaderDict
+from ._fork import watch
 from ._http1.head import (
     check_method,
     check_target,
@@ -100,6 +101,9 @@ _STD_STEPS = tuple(getattr(_Std, name) for name in _STEPS)
 _STD_GETRESPONSE = _Std.getresponse
 
 
+_OWN_CREATE_CONNECTION = _connection.create_connection
+
+
 class _DefaultOptions:
     """The default of `socket_options`: read the class attribute when a connection is made."""
 
@@ -144,6 +148,7 @@ class HTTPConnection(http.client.HTTPConnection):
     # Values for subclasses that set up less than our constructor does.
     _stream: ByteStream | None = None
     _unsent = False
+    _asks_upgrade = False
     _call: Call | None = None
     _response_options: _ResponseOptions | None = None
     _has_connected_to_proxy = False
@@ -180,6 +185,14 @@ class HTTPConnection(http.client.HTTPConnection):
         self.socket_options = socket_options
         self.proxy = proxy
         self.proxy_config = proxy_config
+        watch(self)
+
+    def _after_fork_in_child(self) -> None:
+        """Let go of the parent's socket: closing our copy sends nothing."""
+        sock, self.sock = self.sock, None
+        self._stream = None
+        if sock is not None:
+            sock.close()
 
     def __str__(self) -> str:
         return f"{type(self).__name__}(host={self.host!r}, port={self.port!r})"
@@ -203,12 +216,18 @@ class HTTPConnection(http.client.HTTPConnection):
 
     def _new_conn(self) -> Any:
         """Open a socket to the host; what others override to choose the way or the address."""
+        cancel = None if self._call is None else self._call.cancel
+        # Only our own function knows the option; programs put theirs in its place.
+        options: dict[str, Any] = {}
+        if cancel is not None and _connection.create_connection is _OWN_CREATE_CONNECTION:
+            options["cancel"] = cancel
         try:
             sock = _connection.create_connection(
                 (self._dns_host, self.port),
                 self.timeout,
                 source_address=self.source_address,
                 socket_options=self.socket_options,
+                **options,
             )
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
@@ -383,6 +402,9 @@ class HTTPConnection(http.client.HTTPConnection):
             return
         timeout = self.timeout
         call = self._call
+        if call is not None and call.cancel is not None:
+            # A token used before the socket was there woke up nobody.
+            call.cancel.check(call.phase)
         if call is not None and call.attempt_deadline is not None:
             left = call.attempt_deadline.left()
             if left <= 0:
@@ -478,6 +500,7 @@ class HTTPConnection(http.client.HTTPConnection):
         )
         self._arm_socket()
         plan = self._plan(method, headers, body, chunked)
+        self._asks_upgrade = plan.asks_upgrade
         if self._takes_steps():
             self._send_by_steps(method, url, plan)
         else:
@@ -634,7 +657,8 @@ class HTTPConnection(http.client.HTTPConnection):
             version=version,
             version_string="HTTP/1.0" if version == 10 else self._http_vsn_str,  # type: ignore[attr-defined]
             reason=message.reason,
-            preload_content=options.preload_content,
+            # Nobody knows when the other protocol that follows 101 will end.
+            preload_content=options.preload_content and message.status != 101,
             decode_content=options.decode_content,
             original_response=message,
             enforce_content_length=options.enforce_content_length,
@@ -659,7 +683,9 @@ class HTTPConnection(http.client.HTTPConnection):
             self.__response = None
         if self.__state != _REQ_SENT or self.__response is not None:
             raise http.client.ResponseNotReady(self.__state)
-        message = Http1Response(self.sock, method=self._method, stream=stream)
+        message = Http1Response(
+            self.sock, method=self._method, stream=stream, upgrade=self._asks_upgrade
+        )
         try:
             message.begin()
         except BaseException:
@@ -685,7 +711,9 @@ class HTTPConnection(http.client.HTTPConnection):
         )
         if own:
             # Share the reader, or bytes behind the answer would get lost in one of its own.
-            self.response_class = functools.partial(self.response_class, stream=stream)
+            self.response_class = functools.partial(
+                self.response_class, stream=stream, upgrade=self._asks_upgrade
+            )
         # http.client closes the socket at once when the peer says close; our body still reads
         # from it.  The lease of the connection ends that later.
         self._closing_later = True

@@ -6,7 +6,6 @@ connection back.  The decisions are in ``_follow_up``, the connections that wait
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import errno
 import logging
@@ -24,13 +23,16 @@ from ._base_connection import ProxyConfig
 from ._call import (
     USED_UP,
     Call,
+    Deadline,
     bounded,
     bounded_wait,
-    check_sleep,
+    is_timeout,
     mark_used,
+    pause,
     running_deadline,
     start_attempt,
 )
+from ._cancel import CancelToken
 from ._collections import HTTPHeaderDict
 from ._follow_up import (
     Step,
@@ -39,6 +41,7 @@ from ._follow_up import (
     may_follow,
     redirected,
 )
+from ._fork import watch
 from ._http1.request import RequestPlan
 from ._idle import IdleStore, Lease
 from ._request_methods import RequestMethods
@@ -64,6 +67,7 @@ from .exceptions import (
     ProtocolError,
     ProxyError,
     ReadTimeoutError,
+    RequestCancelledError,
     SecurityWarning,
     SSLError,
     TimeoutError,
@@ -89,6 +93,9 @@ _BLOCKING_ERRNOS = {errno.EAGAIN, errno.EWOULDBLOCK}
 _BEFORE_PROXY_ERRORS = (OSError, NewConnectionError, TimeoutError, SSLError, HTTPException)
 # What OpenSSL says of a server that answers in plain HTTP.
 _PLAIN_HTTP_HINTS = ("wrong version number", "unknown protocol", "record layer failure")
+
+#: Seconds after which a call that waits for a connection looks at its cancel token.
+CANCEL_SLICE = 0.02
 
 _SelfT = TypeVar("_SelfT", bound="ConnectionPool")
 
@@ -205,6 +212,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         self.pool: Any = self._make_queue(maxsize)
         # The queue outlives the pool until its connections are closed.
         weakref.finalize(self, _close_idle_connections, self.pool)
+        watch(self)
+
+    def _after_fork_in_child(self) -> None:
+        self._lock = threading.Lock()
 
     def _make_queue(self, maxsize: int) -> Any:
         queue_class = self.QueueCls
@@ -375,6 +386,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         body_pos: Any = None,
         preload_content: bool = True,
         decode_content: bool = True,
+        cancel: CancelToken | None = None,
         **response_kw: Any,
     ) -> BaseHTTPResponse:
         """Send a request and return its response; the level below :meth:`request`.
@@ -395,12 +407,14 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         :param body_pos: where a file body started, when this is a further attempt.
         :param preload_content: read the whole body before returning.
         :param decode_content: undo the Content-Encoding.
+        :param cancel: ends the call from another thread.
         :param response_kw: ``enforce_content_length``.
 
         :raises HostChangedError: `url` is on another host.
         :raises MaxRetryError: retries or redirects are used up; ``.reason`` says by what.
         :raises EmptyPoolError, ClosedPoolError: no connection could be taken.
         :raises DeadlineExceededError: the ``deadline`` of the timeout passed.
+        :raises RequestCancelledError: `cancel` was used.
         :raises UnrewindableBodyError: a further attempt needs a body that was used up.
         :raises HTTPError: any other failure, such as with ``retries=False``.
         :raises ValueError, TypeError: an argument that cannot be sent; nothing was sent.
@@ -411,6 +425,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             method, url, body, headers, retries, redirect, assert_same_host, timeout, chunked
         )
         call.pool_timeout = pool_timeout
+        call.cancel = cancel
         call.body_pos = set_file_position(body, body_pos)
         call.options = {
             "preload_content": preload_content,
@@ -423,7 +438,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 step = self._after_response(call, response)
                 if step.kind == "return":
                     return response  # type: ignore[no-any-return]
-                self._pause(call, step, response)
+                pause(call, step.retries, response, redirect=step.kind == "redirect")
                 self._go_on(call, step, response, assert_same_host)
             if self._urlopen_is_hooked():
                 return self._urlopen_again(call, assert_same_host, release_conn)
@@ -442,6 +457,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         chunked: bool,
     ) -> Call:
         """Check the arguments and return the call; nothing is taken or sent yet."""
+        if not isinstance(url, str):
+            url = parse_url(url).url  # a Url of ours or of urllib3; a TypeError otherwise
         target = self._target(url)
         if assert_same_host and not self.is_same_host(url):
             raise HostChangedError(self, url, retries)
@@ -505,8 +522,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         try:
             call.timeout = call.timeout.clone()
             start_attempt(call)
-            conn = self._get_conn(timeout=bounded_wait(call))
-            lease = Lease(self, conn)
+            conn = self._take_conn(call)
+            lease = Lease(self, conn, call.cancel)
             response = self._exchange(call, conn)
             self._hand_over(call, response, conn, lease)
             return response
@@ -532,6 +549,26 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             if lease is not None:
                 lease.end(False)
             raise
+
+    def _take_conn(self, call: Call) -> Any:
+        """Wait for a connection as long as the call may wait.
+
+        :raises EmptyPoolError, ClosedPoolError: as :meth:`_get_conn`.
+        :raises RequestCancelledError: the call's token was used.
+        """
+        if call.cancel is None or not self.block:
+            return self._get_conn(timeout=bounded_wait(call))
+        # In slices: the wait is in `_get_conn`, which others override.
+        end = bounded_wait(call)
+        bound = None if end is None else Deadline(end)
+        while True:
+            left = CANCEL_SLICE if bound is None else min(CANCEL_SLICE, bound.left())
+            try:
+                return self._get_conn(timeout=left)
+            except EmptyPoolError:
+                call.cancel.check(call.phase)
+                if bound is not None and bound.expired:
+                    raise
 
     def _exchange(self, call: Call, conn: Any) -> Any:
         """Send the call on `conn` and return the response, its body read if that is wanted."""
@@ -678,8 +715,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         )
 
     def _preload(self, call: Call, response: HTTPResponse) -> None:
-        """Read the body now, unless it is going to be thrown away."""
-        if not may_follow(response, call.retries, call.method, call.redirect):
+        """Read the body now, unless it is going to be thrown away or is another protocol's."""
+        if response.status != 101 and not may_follow(
+            response, call.retries, call.method, call.redirect
+        ):
             call.phase = "reading the body"
             response._deadline = call.deadline
             response._body = response.read(decode_content=response.decode_content)
@@ -687,9 +726,14 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _hand_over(self, call: Call, response: Any, conn: Any, lease: Lease) -> None:
         """Let the response end the lease of its connection when it is done with it."""
         if isinstance(response, HTTPResponse):
-            response._connection = conn
-            response._pool = self
             response.retries = call.retries
+        response._pool = self
+        preloaded = call.options.get("preload_content", True)
+        if preloaded and getattr(response, "_original_response", None) is None:
+            # Made by hand, as tests do, with nothing left to read from the connection.
+            lease.end(True)
+        elif isinstance(response, HTTPResponse):
+            response._connection = conn
             stream = getattr(conn, "_stream", None)
             if stream is not None and stream.deadline is not None:
                 # Timeout.total ends with the answer; a body read later has only the deadline.
@@ -698,10 +742,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                     conn.sock.settimeout(conn.timeout)
             response._on_finish(lease.end, call.deadline)
         else:
-            # Somebody's own response class: it cannot tell us when it is done.
-            response._connection = conn
-            response._pool = self
-            if call.options.get("preload_content", True):
+            # Somebody's own response class: it cannot tell us when it is done, and must not give
+            # back by itself what we have given back already.
+            response._connection = None if preloaded else conn
+            if preloaded:
                 lease.end(True)
 
     # -- what follows ----------------------------------------------------------------------
@@ -726,20 +770,11 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         if (
             isinstance(response, HTTPResponse)
             and call.options["preload_content"]
+            and response.status != 101
             and response._body is None
             and response._fp is not None
         ):
             response._body = response.read(decode_content=response.decode_content)
-
-    def _pause(self, call: Call, step: Step, response: Any) -> None:
-        """Sleep as the policy says, never beyond the deadline."""
-        retries = step.retries
-        if call.deadline is not None:
-            check_sleep(call, retries, response)
-        if step.kind == "redirect":
-            retries.sleep_for_retry(response)
-        else:
-            retries.sleep(response)
 
     def _go_on(self, call: Call, step: Step, response: Any, assert_same_host: bool) -> None:
         """Turn the call into the next request."""
@@ -749,7 +784,13 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             return
         log.debug("Redirecting %s -> %s", call.url, step.location)
         following = redirected(
-            response, step.retries, call.method, call.url, step.location, call.headers
+            response,
+            step.retries,
+            call.method,
+            call.url,
+            step.location,
+            call.headers,
+            origin=f"{self.scheme}://{self._tunnel_host}:{self.port or port_by_scheme[self.scheme]}",
         )
         if following.drops_body:
             call.body = None
@@ -766,17 +807,17 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
         :raises HTTPError: there is no next attempt.
         """
-        if isinstance(error, DeadlineExceededError):
+        if isinstance(error, (DeadlineExceededError, RequestCancelledError)):
             raise error
-        if call.deadline is not None and call.deadline.expired and _is_timeout(error):
-            raise call.deadline.error(call.phase) from error
+        bounds = call.bounds
+        interruption = None if bounds is None else bounds.interruption(error, call.phase)
+        if interruption is not None:
+            raise interruption from error
         failure = self._translated(error, conn, aborted=True)
         call.retries = call.retries.increment(
             call.method, call.url, error=failure, _pool=self, _stacktrace=sys.exc_info()[2]
         )
-        if call.deadline is not None:
-            check_sleep(call, call.retries, None)
-        call.retries.sleep()
+        pause(call, call.retries, None)
         log.warning(
             "Retrying (%r) after connection broken by '%r': %s",
             call.retries,
@@ -809,7 +850,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
     def _raise_timeout(self, err: BaseException, url: str, timeout_value: Any) -> None:
         """Raise :exc:`ReadTimeoutError` if `err` is a timeout in disguise; else return."""
-        if _is_timeout(err) or getattr(err, "errno", None) in _BLOCKING_ERRNOS:
+        late = is_timeout(err) or getattr(err, "errno", None) in _BLOCKING_ERRNOS
+        # pyOpenSSL says it in the text.
+        if late or (isinstance(err, BaseSSLError) and "timed out" in str(err)):
             raise ReadTimeoutError(
                 self, url, f"Read timed out. (read timeout={timeout_value})"
             ) from err
@@ -840,6 +883,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     ) -> BaseHTTPResponse:
         if call.body_pos is USED_UP:
             self._rewind(call)
+        # Overrides may not know the newer keyword: only who uses it passes it on.
+        options = call.options if call.cancel is None else {**call.options, "cancel": call.cancel}
         timeout = call.timeout.clone()
         timeout._running_deadline = call.deadline  # type: ignore[attr-defined]
         return self.urlopen(
@@ -855,7 +900,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             release_conn=release_conn,
             chunked=call.chunked,
             body_pos=call.body_pos,
-            **call.options,
+            **options,
         )
 
 
@@ -869,12 +914,6 @@ def _check_size(maxsize: Any, block: bool) -> None:
         raise ValueError(
             f"maxsize={maxsize!r} with block=True would wait for ever: it must be at least 1"
         )
-
-
-def _is_timeout(error: BaseException) -> bool:
-    if isinstance(error, (TimeoutError, builtins.TimeoutError)):
-        return True
-    return isinstance(error, BaseSSLError) and "timed out" in str(error)
 
 
 def _proxy_error(error: Exception, scheme: str | None) -> ProxyError:

@@ -16,6 +16,7 @@ from ._base_connection import ProxyConfig
 from ._call import running_deadline
 from ._collections import HTTPHeaderDict, RecentlyUsedContainer
 from ._follow_up import after_response, as_retry, redirected
+from ._fork import watch
 from ._request_methods import RequestMethods
 from ._route import route_for
 from .connection import HTTPSConnection, port_by_scheme
@@ -274,6 +275,11 @@ class PoolManager(RequestMethods):
         self.key_fn_by_scheme = key_fn_by_scheme.copy()
         # Makes "is it there? no: put it there" one step, so that two threads get the same pool.
         self._making = threading.Lock()
+        watch(self)
+
+    def _after_fork_in_child(self) -> None:
+        self._making = threading.Lock()
+        self.pools.lock = threading.RLock()
 
     def __enter__(self: _SelfT) -> _SelfT:
         return self
@@ -427,6 +433,8 @@ class PoolManager(RequestMethods):
 
         What :meth:`HTTPConnectionPool.urlopen` raises, too.
         """
+        if not isinstance(url, str):
+            url = parse_url(url).url  # a Url of ours or of urllib3; a TypeError otherwise
         kw["assert_same_host"] = False
         kw["redirect"] = False
         if kw.get("headers") is None:

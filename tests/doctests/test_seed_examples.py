@@ -123,9 +123,7 @@ def test_the_examples_of_the_manager_page_run(proxy: Proxy) -> None:
     """S1-5, S1-6, S1-12, S1-13, S1-18, S1-23 as the page writes them."""
     assert run_page("poolmanager.rst").attempted == 35
     credentials = base64.b64encode(b"myusername:mypassword")
-    assert [head.split(b"\r\n")[0] for head in proxy.log] == [
-        b"GET http://example.com/ HTTP/1.1"
-    ]
+    assert [head.split(b"\r\n")[0] for head in proxy.log] == [b"GET http://example.com/ HTTP/1.1"]
     assert b"\r\nproxy-authorization: Basic " + credentials in proxy.log[0]
 
 

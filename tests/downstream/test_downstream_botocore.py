@@ -235,9 +235,7 @@ def test_a_final_answer_instead_of_100_keeps_the_body_back(refusing: str) -> Non
 @pytest.fixture
 def silent(script: ScriptedServer) -> str:
     """Knows nothing of 100-continue and waits for the body."""
-    script.accept().expect(
-        lambda request: request.endswith(b"\r\n\r\nbody")
-    ).send(OK)
+    script.accept().expect(lambda request: request.endswith(b"\r\n\r\nbody")).send(OK)
     return script.url
 
 
@@ -258,15 +256,14 @@ def test_a_body_goes_out_after_a_second_without_100(silent: str) -> None:
 def bucket(script: ScriptedServer) -> str:
     """A bucket for one object: put, get, get in pieces, fail once, not found."""
     object_head = (
-        b"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Type: text/plain\r\n"
-        b"Content-Length: 12\r\n\r\n"
+        b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\n'
     )
     fault = b"<Error><Code>%b</Code><Message>m</Message></Error>"
     slow_down, missing = fault % b"SlowDown", fault % b"NoSuchKey"
     exchange = script.accept()
     exchange.expect(_head_only, body=False).send(CONTINUE)
     exchange.read_exactly(len(b"hello, world"))
-    exchange.send(b"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 0\r\n\r\n")
+    exchange.send(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
     exchange.expect(b"GET /bucket/key HTTP/1.1\r\n").send(object_head + b"hello, world")
     exchange.expect(b"GET /bucket/key HTTP/1.1\r\n").send(object_head + b"hello, world")
     exchange.expect(b"GET /bucket/busy HTTP/1.1\r\n").send(
@@ -277,9 +274,7 @@ def bucket(script: ScriptedServer) -> str:
         b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%b" % (len(missing), missing)
     )
     exchange.expect(b"HEAD /bucket/key HTTP/1.1\r\n").send(object_head)
-    exchange.expect(b"DELETE /bucket/key HTTP/1.1\r\n").send(
-        b"HTTP/1.1 204 No Content\r\n\r\n"
-    )
+    exchange.expect(b"DELETE /bucket/key HTTP/1.1\r\n").send(b"HTTP/1.1 204 No Content\r\n\r\n")
     return script.url
 
 

@@ -156,7 +156,9 @@ def test_redirects_can_be_left_alone_and_are_limited(http: str) -> None:
         session.get(f"{http}/redirect?count=9", timeout=5)
 
 
-def test_authorization_does_not_follow_to_another_origin(http: str, https: str, ca_file: str) -> None:
+def test_authorization_does_not_follow_to_another_origin(
+    http: str, https: str, ca_file: str
+) -> None:
     import requests
 
     answer = requests.get(
@@ -416,14 +418,14 @@ def test_server_that_closes_after_each_answer(http: str) -> None:
     import requests
 
     with requests.Session() as session:
-        peers = {
-            _peer(session.get(f"{http}/keepalive?close=1", timeout=5)) for _ in range(3)
-        }
+        peers = {_peer(session.get(f"{http}/keepalive?close=1", timeout=5)) for _ in range(3)}
 
     assert len(peers) == 3
 
 
-def test_verify_takes_a_path_and_refuses_strangers(https: str, wrong_host: str, ca_file: str) -> None:
+def test_verify_takes_a_path_and_refuses_strangers(
+    https: str, wrong_host: str, ca_file: str
+) -> None:
     import requests
 
     with requests.Session() as session:
@@ -437,7 +439,9 @@ def test_verify_takes_a_path_and_refuses_strangers(https: str, wrong_host: str, 
         requests.get(f"{https}/", verify="/no/such/file", timeout=5)
 
 
-def test_verify_false_warns_and_does_not_share_a_verified_connection(https: str, ca_file: str) -> None:
+def test_verify_false_warns_and_does_not_share_a_verified_connection(
+    https: str, ca_file: str
+) -> None:
     import requests
     from urllib3.exceptions import InsecureRequestWarning
 

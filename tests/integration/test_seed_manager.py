@@ -129,7 +129,7 @@ def test_spelling_of_a_url_does_not_split_pools() -> None:
 
 def test_which_keywords_count_can_be_narrowed_too() -> None:
     """S1-10: a key of fewer fields lets requests with different timeouts share a pool."""
-    key = namedtuple("key", ("scheme", "host", "port"))  # noqa: PYI024
+    key = namedtuple("key", ("scheme", "host", "port"))
     with PoolManager(timeout=1.0) as manager:
         manager.key_fn_by_scheme["http"] = functools.partial(default_key_normalizer, key)
         first = manager.connection_from_url("http://a.example")
@@ -176,7 +176,7 @@ def test_a_keyword_that_looks_misspelt_is_warned_about_once(
 def manager_with_a_custom_key(**keywords: Any) -> PoolManager:
     """What the page shows."""
     fields = (*HTTPPoolKey._fields, "my_field")
-    custom_key = namedtuple("custom_key", fields)  # type: ignore[misc]  # noqa: PYI024
+    custom_key = namedtuple("custom_key", fields)  # type: ignore[misc]
     manager = PoolManager(10, **keywords)
     manager.key_fn_by_scheme["http"] = functools.partial(default_key_normalizer, custom_key)
     return manager
@@ -236,7 +236,16 @@ def test_a_manager_and_a_pool_can_stand_for_each_other(server: DummyServer) -> N
     by_manager = use(PoolManager(headers=headers), server.http_url)
     by_pool = use(HTTPConnectionPool("127.0.0.1", server.http_port, headers=headers), "")
     assert by_manager == by_pool
-    assert by_manager == [{"a": ["1"]}, "x", {"a": ["1"]}, "a=1", b"Dummy server!", 303, 500, headers]
+    assert by_manager == [
+        {"a": ["1"]},
+        "x",
+        {"a": ["1"]},
+        "a=1",
+        b"Dummy server!",
+        303,
+        500,
+        headers,
+    ]
 
 
 def hosts_of(manager: PoolManager) -> set[str]:

@@ -85,7 +85,12 @@ REQUIRED = inspect.Parameter.empty
         ),
         pytest.param(
             ProxyManager,
-            [("proxy_url", REQUIRED), ("num_pools", 10), ("headers", None), ("proxy_headers", None)],
+            [
+                ("proxy_url", REQUIRED),
+                ("num_pools", 10),
+                ("headers", None),
+                ("proxy_headers", None),
+            ],
             id="S2-46",
         ),
     ],
@@ -385,9 +390,7 @@ def test_a_content_type_without_our_boundary_is_overwritten(
 
 def test_the_boundary_can_be_set(counting: CountingServer, manager: PoolManager) -> None:
     """S2-39: the body is known to the byte."""
-    manager.request(
-        "POST", counting.url, fields={"foo": "bar"}, multipart_boundary="--my-boundary"
-    )
+    manager.request("POST", counting.url, fields={"foo": "bar"}, multipart_boundary="--my-boundary")
     exchange = counting.exchanges[0]
     assert exchange.body == sent_body("--my-boundary", "foo", "bar")
     assert exchange.header("Content-Type") == "multipart/form-data; boundary=--my-boundary"

@@ -60,6 +60,36 @@ def test_a_pool_refuses_requests_to_another_host(change: str) -> None:
         assert [exchange.target for exchange in server.exchanges] == [f"{server.url}/same"]
 
 
+def redirecting(location: str) -> CountingServer:
+    def answer(exchange: Exchange) -> bytes:
+        if exchange.target != "/here":
+            return ok(exchange.target.encode())
+        place = location.replace("SELF", f"{server.host}:{server.port}")
+        return ok(b"", f"Location: {place}", status="302 Found")
+
+    server = CountingServer(answer)
+    return server
+
+
+@pytest.mark.parametrize("location", ["http://other.invalid/", "//other.invalid/x"])
+def test_a_pool_refuses_to_be_redirected_to_another_host(location: str) -> None:
+    """S0-2: neither is the path of another host asked for here."""
+    with redirecting(location) as server, HTTPConnectionPool(server.host, server.port) as pool:
+        with pytest.raises(HostChangedError):
+            pool.request("GET", "/here")
+        assert len(server.exchanges) == 1
+
+
+@pytest.mark.parametrize("location", ["/there", "http://SELF/there", "//SELF/there"])
+def test_a_redirect_on_the_same_host_keeps_what_is_for_that_host(location: str) -> None:
+    """S0-2: however the server writes the place."""
+    headers = {"Authorization": "Basic eDp5", "Cookie": "a=b"}
+    with redirecting(location) as server, HTTPConnectionPool(server.host, server.port) as pool:
+        assert pool.request("GET", "/here", headers=headers).data.endswith(b"/there")
+        assert server.exchanges[1].header("Authorization") == "Basic eDp5"
+        assert server.exchanges[1].header("Cookie") == "a=b"
+
+
 def test_a_pool_takes_the_host_first_and_maxsize_by_name() -> None:
     """S0-3: ``HTTPConnectionPool('host', maxsize=1)``."""
     with urllib4.HTTPConnectionPool("ajax.googleapis.com", maxsize=3) as pool:
@@ -175,9 +205,7 @@ def test_a_pool_can_block_instead_of_opening_more(server: DummyServer) -> None:
 
 def test_default_headers_can_be_set_on_the_pool(server: DummyServer) -> None:
     """S0-10: they are sent with requests that are given none."""
-    with HTTPConnectionPool(
-        "127.0.0.1", server.http_port, headers={"X-Default": "yes"}
-    ) as pool:
+    with HTTPConnectionPool("127.0.0.1", server.http_port, headers={"X-Default": "yes"}) as pool:
         sent = dict(pool.request("GET", "/headers").json()["headers"])
         assert sent["X-Default"] == "yes"
         sent = dict(pool.request("GET", "/headers", headers={"X-Own": "1"}).json()["headers"])

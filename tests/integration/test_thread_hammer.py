@@ -9,8 +9,8 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -32,14 +32,25 @@ def counting() -> Iterator[CountingServer]:
 def in_threads(number: int, work: Callable[[int], None]) -> None:
     """Call ``work(0)`` to ``work(number - 1)`` at the same time; raise what any of them raises."""
     barrier = threading.Barrier(number)
+    errors: list[BaseException] = []
 
     def run(worker: int) -> None:
-        barrier.wait(PATIENCE)
-        work(worker)
+        try:
+            barrier.wait(PATIENCE)
+            work(worker)
+        except BaseException as error:
+            errors.append(error)
 
-    with ThreadPoolExecutor(number) as threads:
-        for done in [threads.submit(run, worker) for worker in range(number)]:
-            done.result(60)
+    # Daemons: a thread that hangs is a failure, not a test run without an end.
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(number)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 30
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    if errors:
+        raise errors[0]
+    assert not any(thread.is_alive() for thread in threads), "a thread waits for ever"
 
 
 class Counted(HTTPConnection):

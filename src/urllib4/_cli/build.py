@@ -74,7 +74,7 @@ def build_request(options: argparse.Namespace, files: ExitStack) -> Request:
     if options.user_agent is not None:
         defaults["User-Agent"] = options.user_agent
     if options.compressed:
-        defaults.update(make_headers(accept_encoding=True))
+        defaults.update(_titled(make_headers(accept_encoding=True)))
     if "authorization" not in headers:
         defaults.update(_authorization(options.user, url))
     defaults.setdefault("Accept", "*/*")
@@ -150,7 +150,7 @@ def _authorization(user: str | None, url: Url) -> dict[str, str]:
     if user is None:
         if url.auth is None:
             return {}
-        name, colon, password = url.auth.partition(":")
+        name, _, password = url.auth.partition(":")
         return _basic(f"{unquote(name)}:{unquote(password)}")
     if ":" not in user:
         user = f"{user}:{_ask_password(user)}"
@@ -159,9 +159,14 @@ def _authorization(user: str | None, url: Url) -> dict[str, str]:
 
 def _basic(credentials: str) -> dict[str, str]:
     try:
-        return make_headers(basic_auth=credentials, basic_auth_encoding="utf-8")
+        return _titled(make_headers(basic_auth=credentials, basic_auth_encoding="utf-8"))
     except UnicodeEncodeError:
         raise usage("user and password must be text that UTF-8 can express") from None
+
+
+def _titled(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers with names as people write them."""
+    return {name.title(): value for name, value in headers.items()}
 
 
 def _ask_password(user: str) -> str:

@@ -114,7 +114,9 @@ def _os_text(error: Any) -> str:
 
 
 def _tls_text(error: Any) -> str:
-    inner = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], Exception) else error
+    inner = (
+        error.args[0] if len(error.args) == 1 and isinstance(error.args[0], Exception) else error
+    )
     return str(
         getattr(inner, "verify_message", None)
         or getattr(inner, "reason", None)

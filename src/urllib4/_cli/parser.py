@@ -89,21 +89,47 @@ def request_parser() -> argparse.ArgumentParser:
 def _add_request(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to send")
     add = group.add_argument
-    add("-X", "--request", metavar="METHOD", help="the method, sent as given; "
-        "default: GET, or POST if there is something to send")  # fmt: skip
-    add("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[],
-        help="send this header; 'NAME:' leaves one out, 'NAME;' sends it empty")  # fmt: skip
+    add(
+        "-X",
+        "--request",
+        metavar="METHOD",
+        help="the method, sent as given; default: GET, or POST if there is something to send",
+    )
+    add(
+        "-H",
+        "--header",
+        metavar="'NAME: VALUE'",
+        action="append",
+        default=[],
+        help="send this header; 'NAME:' leaves one out, 'NAME;' sends it empty",
+    )
     body = group.add_mutually_exclusive_group()
-    body.add_argument("-d", "--data", metavar="DATA", action="append", default=[],
+    body.add_argument(
+        "-d",
+        "--data",
+        metavar="DATA",
+        action="append",
+        default=[],
         help="send this, as a form unless -H says else; @FILE: what is in a file, @-: what comes "
-        "on standard input; several are joined by &")  # fmt: skip
+        "on standard input; several are joined by &",
+    )
     body.add_argument("--json", metavar="JSON", help="send this JSON (also @FILE, @-)")
-    body.add_argument("-F", "--form", metavar="NAME=VALUE", action="append", default=[],
+    body.add_argument(
+        "-F",
+        "--form",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
         help="send a multipart form; NAME=@FILE[;type=...][;filename=...] uploads a file, "
-        "NAME=<FILE takes the value from one")  # fmt: skip
+        "NAME=<FILE takes the value from one",
+    )
     add("-I", "--head", action="store_true", help="ask for the head of the answer only")
-    add("-u", "--user", metavar="USER[:PASSWORD]", help="log in (Basic); asks for the password "
-        "if there is none")  # fmt: skip
+    add(
+        "-u",
+        "--user",
+        metavar="USER[:PASSWORD]",
+        help="log in (Basic); asks for the password if there is none",
+    )
     add("-A", "--user-agent", metavar="TEXT", help="who we say we are")
     add("--compressed", action="store_true", help="ask for a compressed answer and unpack it")
 
@@ -112,19 +138,39 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to show")
     add = group.add_argument
     where = group.add_mutually_exclusive_group()
-    where.add_argument("-o", "--output", metavar="FILE", help="save the answer in a file, which "
-        "appears when it is complete")  # fmt: skip
-    where.add_argument("-O", "--remote-name", action="store_true", help="save it under the last "
-        "name in the URL")  # fmt: skip
+    where.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="save the answer in a file, which appears when it is complete",
+    )
+    where.add_argument(
+        "-O", "--remote-name", action="store_true", help="save it under the last name in the URL"
+    )
     add("-i", "--include", action="store_true", help="show the head of the answer, too")
-    add("-v", "--verbose", action="store_true", help="tell on standard error what happens: "
-        "address, TLS, heads, and the time of each phase")  # fmt: skip
-    add("--show-secrets", action="store_true", help="do not hide passwords, tokens and cookies "
-        "in what -v tells")  # fmt: skip
-    add("-f", "--fail", action="store_true", help="status 400 and above is an error (exit code "
-        "1), and the answer is not shown")  # fmt: skip
-    add("-s", "--silent", action="store_true", help="no progress bar and no remarks; errors are "
-        "still told")  # fmt: skip
+    add(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="tell on standard error what happens: address, TLS, heads, and the time of each phase",
+    )
+    add(
+        "--show-secrets",
+        action="store_true",
+        help="do not hide passwords, tokens and cookies in what -v tells",
+    )
+    add(
+        "-f",
+        "--fail",
+        action="store_true",
+        help="status 400 and above is an error (exit code 1), and the answer is not shown",
+    )
+    add(
+        "-s",
+        "--silent",
+        action="store_true",
+        help="no progress bar and no remarks; errors are still told",
+    )
     add("--plain", action="store_true", help="no colours")
     add("--version", action="store_true", help="show the version and what is installed")
 
@@ -133,26 +179,61 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how to get there")
     add = group.add_argument
     location = group.add_mutually_exclusive_group()
-    location.add_argument("-L", "--location", dest="location", action="store_true", default=True,
-        help="follow redirects (the default)")  # fmt: skip
-    location.add_argument("--no-location", dest="location", action="store_false",
-        help="show a redirect instead of following it")  # fmt: skip
-    add("--max-redirects", metavar="N", type=_count, default=MAX_REDIRECTS,
-        help="how many to follow (%(default)s)")  # fmt: skip
-    add("--retry", metavar="N", type=_count, default=0, help="try again up to N times, with "
-        "growing pauses, when it fails for now: no connection, broken off, status 408, 429, 500, "
-        "502, 503 or 504; what is not idempotent, such as POST, only if it was not sent")  # fmt: skip
-    add("--timeout", metavar="S", type=_seconds, default=TIMEOUT, help="seconds for connecting, "
-        "and for each wait for the server (%(default)s); 0: for ever")  # fmt: skip
+    location.add_argument(
+        "-L",
+        "--location",
+        dest="location",
+        action="store_true",
+        default=True,
+        help="follow redirects (the default)",
+    )
+    location.add_argument(
+        "--no-location",
+        dest="location",
+        action="store_false",
+        help="show a redirect instead of following it",
+    )
+    add(
+        "--max-redirects",
+        metavar="N",
+        type=_count,
+        default=MAX_REDIRECTS,
+        help="how many to follow (%(default)s)",
+    )
+    add(
+        "--retry",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="try again up to N times, with "
+        "growing pauses, after failures that may go away: no connection, broken off, status 408, "
+        "429, 500, 502, 503 or 504; a POST only if it was not sent",
+    )
+    add(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        default=TIMEOUT,
+        help="seconds for connecting, and for each wait for the server (%(default)s); 0: for ever",
+    )
     add("--connect-timeout", metavar="S", type=_seconds, help="seconds for connecting")
     add("-m", "--max-time", metavar="S", type=_seconds, help="seconds for everything together")
-    add("-k", "--insecure", action="store_true", help="accept any certificate: whoever is in "
-        "between can read and change all")  # fmt: skip
+    add(
+        "-k",
+        "--insecure",
+        action="store_true",
+        help="accept any certificate: whoever is in between can read and change all",
+    )
     add("--cacert", metavar="FILE", help="trust the authorities in this file (PEM), and no others")
     add("--cert", metavar="FILE", help="client certificate (PEM), possibly with its key")
     add("--key", metavar="FILE", help="key of the client certificate (PEM)")
-    add("-x", "--proxy", metavar="URL", help="send everything through this proxy: http://, "
-        "https:// or socks5h://, with user:password@ if it asks for them")  # fmt: skip
+    add(
+        "-x",
+        "--proxy",
+        metavar="URL",
+        help="send everything through this proxy: http://, "
+        "https:// or socks5h://, with user:password@ if it asks for them",
+    )
 
 
 def _count(text: str) -> int:

@@ -122,9 +122,7 @@ class _Command:
                 request.method, request.url, fields=request.fields, **settings
             )
         else:
-            response = manager.urlopen(
-                request.method, request.url, body=request.body, **settings
-            )
+            response = manager.urlopen(request.method, request.url, body=request.body, **settings)
         stack.enter_context(closing(response))
         if options.fail and response.status >= 400:
             reason = f" {response.reason}" if response.reason else ""
@@ -134,8 +132,10 @@ class _Command:
         return response
 
     def _is_shown(self) -> bool:
-        return self._options.output in (None, "-") and not self._options.remote_name and (
-            self._stdout.is_terminal
+        return (
+            self._options.output in (None, "-")
+            and not self._options.remote_name
+            and (self._stdout.is_terminal)
         )
 
     # -- the answer ------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class _Command:
                 stdout.write(output.head_bytes(response))
             for piece in _pieces(response):
                 stdout.write(piece)
-        self._finish()
+        self._finish(response)
         return errors.OK
 
     def _save(self, request: build.Request, manager: Any, path: str) -> int:
@@ -171,18 +171,16 @@ class _Command:
                 output.write_pieces(_pieces(response), file)
             else:
                 with screen.progress(total) as update:
-                    output.write_pieces(
-                        _pieces(response), file, lambda: update(response.tell())
-                    )
+                    output.write_pieces(_pieces(response), file, lambda: update(response.tell()))
             size = file.tell() if file.seekable() else response.tell()
-        self._finish()
+        self._finish(response)
         if self._stderr.is_terminal:
             self._tell(f"saved {size_text(size)} in {path}")
         return errors.OK
 
-    def _finish(self) -> None:
+    def _finish(self, response: Any) -> None:
         if self._watch is not None:
-            self._watch.finish()
+            self._watch.finish(response.tell())
 
     # -- remarks ---------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -76,11 +76,27 @@ class Screen:
         highlighted.rstrip()
         self._console.print(highlighted, soft_wrap=True)
 
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table; all columns but the first are aligned to the right."""
+        if self._console is None:
+            self.write(_plain_table(title, columns, rows))
+            return
+        from rich.table import Table
+
+        table = Table(*columns, title=title, title_justify="left")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*(self._shown(cell) for cell in row))
+        self._console.print(table)
+
     def _shown(self, text: str) -> str:
         return encodable(printable(text), self._stream.encoding)
 
     @contextmanager
-    def progress(self, total: int | None, *, always: bool = False) -> Iterator[Callable[[int], None]]:
+    def progress(
+        self, total: int | None, *, always: bool = False
+    ) -> Iterator[Callable[[int], None]]:
         """Show how far a transfer is; gives the function to call with the bytes so far.
 
         :param total: bytes in all; None if nobody knows.
@@ -97,6 +113,16 @@ class Screen:
                 plain.finish()
         else:
             yield lambda count: None
+
+
+def _plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows)]
+    lines = [title]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        lines.append("  " + "  ".join(cells))
+    return "\n".join([*lines, ""])
 
 
 def _console(stream: TextIO) -> Console | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .text import duration_text, masked_value
+from .text import duration_text, masked_value, size_text
 
 if TYPE_CHECKING:
     from ..connection import HTTPConnection as _Base
@@ -20,7 +20,7 @@ else:
     _Base = object  # the real base is the class that is being watched
 
 #: Phases in the order in which they happen.
-PHASES = ("lookup and connect", "proxy", "TLS", "send", "wait", "download")
+PHASES = ("lookup and connect", "proxy", "TLS", "send", "wait")
 
 #: Phases shorter than this did not take place: there was nothing to do.
 _NOTHING = 20e-6
@@ -35,7 +35,7 @@ class Exchange:
         self.reused = True
         #: Whether there is nothing more to expect.
         self.over = False
-        #: The head of the answer, from which on the download counts.
+        #: When the head of the answer was there, and the download began.
         self.answered_at: float | None = None
         #: Whether the head of the request is out, or still being collected.
         self.head_sent = False
@@ -63,6 +63,7 @@ class Watch:
         self._tell = tell
         self._show_secrets = show_secrets
         self._clock = clock
+        self._started = clock()
         self.exchanges: list[Exchange] = []
 
     def attach(self, manager: Any) -> None:
@@ -93,9 +94,7 @@ class Watch:
         finally:
             # A phase inside this one (a tunnel inside connecting) counts for itself only.
             inner = sum(exchange.seconds.values()) - spent
-            exchange.seconds[name] = (
-                exchange.seconds.get(name, 0.0) + self._clock() - start - inner
-            )
+            exchange.seconds[name] = exchange.seconds.get(name, 0.0) + self._clock() - start - inner
 
     def running(self) -> Exchange:
         """Return the exchange in progress, a new one if the last is over."""
@@ -145,7 +144,9 @@ class Watch:
         for line in lines[1:]:
             name, _, value = line.partition(":")
             value = value.strip()
-            self._tell(mark, f"{name}: {value if self._show_secrets else masked_value(name, value)}")
+            self._tell(
+                mark, f"{name}: {value if self._show_secrets else masked_value(name, value)}"
+            )
         self._tell(mark, "")
 
     def answered(self, response: Any) -> None:
@@ -155,13 +156,21 @@ class Watch:
         exchange.answered_at = self._clock()
         fields = [f"{name}: {value}" for name, value in response.headers.iteritems()]
         self._lines("<", [status_line(response), *fields])
-
-    def finish(self) -> None:
-        """Tell the times of the last exchange, now that its body was read."""
-        exchange = self.exchanges[-1]
-        if exchange.answered_at is not None:
-            exchange.seconds["download"] = self._clock() - exchange.answered_at
         self.remark(f"Times: {times_text(exchange.seconds)}")
+
+    def finish(self, count: int) -> None:
+        """Tell how long the body of the last answer took, and all exchanges together.
+
+        :param count: bytes of the body as sent.
+        """
+        last = self.exchanges[-1]
+        if last.answered_at is None:
+            return
+        now = self._clock()
+        self.remark(
+            f"Downloaded {size_text(count)} in {duration_text(now - last.answered_at)}; "
+            f"everything took {duration_text(now - self._started)}"
+        )
 
 
 def status_line(response: Any) -> str:
@@ -170,13 +179,12 @@ def status_line(response: Any) -> str:
 
 
 def times_text(seconds: dict[str, float]) -> str:
-    """Return the phases that took place, with their sum."""
-    shown = [
+    """Return how long the phases took that did take place."""
+    return ", ".join(
         f"{name} {duration_text(seconds[name])}"
         for name in PHASES
         if seconds.get(name, 0.0) >= _NOTHING
-    ]
-    return ", ".join([*shown, f"total {duration_text(sum(seconds.values()))}"])
+    )
 
 
 def _address(sock: Any) -> str:

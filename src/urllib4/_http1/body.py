@@ -2,14 +2,16 @@
 
 Three ways to end, one interface: :class:`LengthBody`, :class:`ChunkedBody` and
 :class:`UntilCloseBody`.  ``read(n)`` returns `n` bytes unless the body ends before, ``read1``
-what is at hand or one receive brings; ``b""`` (or 0) means the end.  ``complete`` becomes true when the framing says so and by nothing
-else; a body that ended early is never complete, and its connection never used again.
+what is at hand or one receive brings; ``b""`` (or 0) means the end.  ``complete`` becomes true
+when the framing says so and by nothing else; a body that ended early is never complete, and its
+connection never used again.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import sys
 from typing import Any
 
 from .._collections import HTTPHeaderDict
@@ -86,6 +88,12 @@ class LengthBody:
         self._took(count)
         return count
 
+    def readline(self, limit: int) -> bytes:
+        assert self.left is not None
+        line = self._stream.read_line(self.left if limit < 0 else min(limit, self.left))
+        self._took(len(line))
+        return line
+
 
 class UntilCloseBody:
     """A body that lasts until the server closes (RFC 9112, 6.3, rule 8)."""
@@ -120,6 +128,12 @@ class UntilCloseBody:
         if count < len(view):
             self.complete = True
         return count
+
+    def readline(self, limit: int) -> bytes:
+        line = self._stream.read_line(sys.maxsize if limit < 0 else limit)
+        if not line.endswith(b"\n") and len(line) != limit:
+            self.complete = True
+        return line
 
 
 class ChunkedBody:
@@ -224,6 +238,19 @@ class ChunkedBody:
             done += count
         return done
 
+    def readline(self, limit: int) -> bytes:
+        pieces = []
+        while limit and self.next_chunk():
+            wanted = self.chunk_left if limit < 0 else min(limit, self.chunk_left)
+            piece = self._stream.read_line(wanted)
+            self._took(len(piece))
+            pieces.append(piece)
+            if piece.endswith(b"\n"):
+                break
+            if limit > 0:
+                limit -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
 
 def parse_chunk_size(line: bytes, body: Any) -> int:
     """Return the number in a chunk-size line that was read with its line end.
@@ -234,11 +261,11 @@ def parse_chunk_size(line: bytes, body: Any) -> int:
     :raises ProtocolError: the line is cut off or too long, or not a number (then its second
         argument is an :exc:`InvalidChunkLength`).
     """
+    if len(line) > MAX_LINE_BYTES:
+        raise ProtocolError("Response chunk size line exceeded maximum allowed length")
     match = _CHUNK_SIZE.fullmatch(line)
     if match is not None:
         return int(match.group(1), 16)
-    if len(line) > MAX_LINE_BYTES:
-        raise ProtocolError("Response chunk size line exceeded maximum allowed length")
     error = InvalidChunkLength(body, line.split(b";", 1)[0].strip()[:40])
     if not line.endswith(b"\n"):
         raise ProtocolError("Response ended prematurely", error)
@@ -250,7 +277,7 @@ def read_trailers(stream: ByteStream) -> HTTPHeaderDict | None:
 
     :raises ProtocolError: cut off, malformed, or longer than a head may be.
     """
-    lines = []
+    lines: list[bytes] = []
     size = 0
     while True:
         line = stream.read_line(MAX_LINE_BYTES + 1)

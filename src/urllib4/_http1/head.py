@@ -79,7 +79,7 @@ def parse_response_head(block: bytes) -> ResponseHead:
         token, a folded first line, or more than :data:`MAX_HEAD_LINES` lines.
     """
     lines = _split_lines(block)
-    status_line = lines[0]
+    status_line = lines[0] if lines else b""
     match = _STATUS_LINE.fullmatch(status_line)
     if match is None:
         raise BadStatusLine(repr(status_line[:200]))
@@ -299,7 +299,7 @@ def _encode_value(name: str | bytes, value: str | bytes | int) -> bytes:
     elif isinstance(value, bytes):
         raw = value
     elif isinstance(value, int):
-        raw = b"%d" % value
+        raw = str(value).encode("ascii")  # True is "True", as http.client writes it
     else:
         raise TypeError(
             f"the value of header {name!r} must be str, bytes or int, not {type(value).__name__}"

@@ -9,16 +9,20 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import sys
 from typing import Any
 
 from ..exceptions import ProtocolError
 from .body import ChunkedBody, LengthBody, UntilCloseBody, make_body
-from .framing import keeps_alive, response_framing
+from .framing import UNTIL_CLOSE, keeps_alive, response_framing
 from .head import ResponseHead, parse_response_head
 from .stream import ByteStream
 
 #: Interim (1xx) responses that are skipped before the final one (Go: 5).
 MAX_INTERIM_RESPONSES = 20
+
+# What http.client says of a response whose head was not read yet.
+_UNKNOWN: Any = "UNKNOWN"
 
 
 class Http1Response(http.client.HTTPResponse):
@@ -53,13 +57,13 @@ class Http1Response(http.client.HTTPResponse):
         self.body: LengthBody | ChunkedBody | UntilCloseBody | None = None
         self._msg: http.client.HTTPMessage | None = None
         self._file: StreamFile | None = None
-        self.code = self.status = http.client._UNKNOWN
-        self.reason = http.client._UNKNOWN
-        self.version = http.client._UNKNOWN
-        self.chunked: Any = http.client._UNKNOWN
-        self.chunk_left: Any = http.client._UNKNOWN
-        self.length: Any = http.client._UNKNOWN
-        self.will_close: Any = http.client._UNKNOWN
+        self.code = self.status = _UNKNOWN
+        self.reason = _UNKNOWN
+        self.version = _UNKNOWN
+        self.chunked = _UNKNOWN
+        self.chunk_left = _UNKNOWN
+        self.length = _UNKNOWN
+        self.will_close = _UNKNOWN
 
     # -- the head --------------------------------------------------------------------------
 
@@ -74,7 +78,8 @@ class Http1Response(http.client.HTTPResponse):
             return
         assert self._stream is not None
         head = self._read_final_head(self._stream)
-        framing = response_framing(self._method, head)
+        # What follows 101 is another protocol's, to the end of the connection (RFC 9110, 7.8).
+        framing = UNTIL_CLOSE if head.status == 101 else response_framing(self._method, head)
         self.head = head
         self.code = self.status = head.status
         self.reason = head.reason
@@ -104,12 +109,13 @@ class Http1Response(http.client.HTTPResponse):
         raise ProtocolError(f"more than {MAX_INTERIM_RESPONSES} interim (1xx) responses")
 
     def _print_head(self, head: ResponseHead) -> None:
-        print("reply:", repr(f"HTTP/1.{head.version % 10} {head.status} {head.reason}"))
+        # http.client prints, too: that is what its debuglevel means.
+        print("reply:", repr(f"HTTP/1.{head.version % 10} {head.status} {head.reason}"))  # noqa: T201
         for name, value in head.headers.iteritems():
-            print("header:", name + ":", value)
+            print("header:", name + ":", value)  # noqa: T201
 
-    @property
-    def msg(self) -> http.client.HTTPMessage | None:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def msg(self) -> http.client.HTTPMessage | None:
         """The fields as the standard library's message object, made when first asked for."""
         if self._msg is None and self.head is not None:
             message = http.client.HTTPMessage()
@@ -122,7 +128,7 @@ class Http1Response(http.client.HTTPResponse):
     def msg(self, value: http.client.HTTPMessage | None) -> None:
         self._msg = value
 
-    headers = msg
+    headers = msg  # type: ignore[assignment]
 
     # -- the body --------------------------------------------------------------------------
 
@@ -131,8 +137,8 @@ class Http1Response(http.client.HTTPResponse):
         """Whether the body was read to the end that its framing gives."""
         return self.body is not None and self.body.complete
 
-    @property
-    def fp(self) -> StreamFile | None:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def fp(self) -> StreamFile | None:
         """What the bytes are read from, as a file; None when the response is closed."""
         if self._stream is None:
             return None
@@ -155,6 +161,8 @@ class Http1Response(http.client.HTTPResponse):
         body = self.body
         assert body is not None
         self.length = body.left
+        if isinstance(body, ChunkedBody):
+            self.chunk_left = body.chunk_left  # docker reads live streams chunk by chunk by it
         if body.complete:
             self._close_conn()
 
@@ -190,16 +198,29 @@ class Http1Response(http.client.HTTPResponse):
         return count
 
     def peek(self, n: int = -1) -> bytes:
-        """Return bytes of the body that are buffered already, without taking them."""
-        body = self._open_body()
-        if body is None or self._stream is None:
+        """Return what is at hand, or what one receive brings, without taking it.
+
+        :param n: for compatibility; the result may be longer or shorter.
+        """
+        body, stream = self._open_body(), self._stream
+        if body is None or stream is None:
             return b""
-        limit = body.chunk_left if isinstance(body, ChunkedBody) else body.left
-        return bytes(self._stream.peek()[:limit])
+        limit = body.next_chunk() if isinstance(body, ChunkedBody) else body.left
+        if limit == 0:
+            self._after_read()
+            return b""
+        if not stream.buffered:
+            stream.fill()
+        return bytes(stream.peek()[:limit])
 
     def readline(self, limit: int | None = -1) -> bytes:
         """Read up to and including a newline, or `limit` bytes."""
-        return io.BufferedIOBase.readline(self, limit)
+        body = self._open_body()
+        if body is None:
+            return b""
+        line = body.readline(-1 if limit is None else limit)
+        self._after_read()
+        return line
 
     # -- life ------------------------------------------------------------------------------
 
@@ -239,7 +260,7 @@ class StreamFile(io.BufferedIOBase):
         self._raw: StreamSocketIO | None = None
 
     @property
-    def raw(self) -> StreamSocketIO:  # type: ignore[override]
+    def raw(self) -> StreamSocketIO:
         """A :class:`socket.SocketIO` (``raw._sock`` is the socket) that starts with what the
         reader already holds."""
         if self._raw is None:
@@ -273,8 +294,8 @@ class StreamFile(io.BufferedIOBase):
             return self._stream.readinto(octets)
 
     def readline(self, size: int | None = -1) -> bytes:
-        """Read a line of at most `size` bytes (default: 64 KiB)."""
-        return self._stream.read_line(65536 if size is None or size < 0 else size)
+        """Read up to and including a newline, or `size` bytes."""
+        return self._stream.read_line(sys.maxsize if size is None or size < 0 else size)
 
     def peek(self, size: int = 0) -> bytes:
         """Return what the reader holds, receiving once if that is nothing."""

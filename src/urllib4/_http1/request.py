@@ -25,7 +25,7 @@ def default_user_agent() -> str:
 
 # Names that decide something here; all others are only checked and copied.
 _DECIDING = frozenset(
-    {"accept-encoding", "content-length", "host", "transfer-encoding", "user-agent"}
+    {"accept-encoding", "content-length", "host", "transfer-encoding", "upgrade", "user-agent"}
 )
 
 
@@ -43,12 +43,13 @@ class RequestPlan:
 
     Belongs to one call.
 
+    :ivar asks_upgrade: there is an Upgrade field, so that 101 may be the answer.
     :ivar fields: all fields but Host and Accept-Encoding, as they are to be sent.
     """
 
     __slots__ = (
-        "_blocksize", "_body", "_declared", "_given", "_lines", "fields", "has_accept_encoding",
-        "has_host", "is_chunked",
+        "_blocksize", "_body", "_declared", "_given", "_lines", "asks_upgrade", "fields",
+        "has_accept_encoding", "has_host", "is_chunked",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +71,7 @@ class RequestPlan:
         values = _deciding_values(given)
         self.has_host = "host" in values
         self.has_accept_encoding = "accept-encoding" in values
+        self.asks_upgrade = "upgrade" in values
         if self.has_host and len(values["host"]) > 1:
             raise InvalidRequestHeaderError("a request has one Host header, not several")
         self._declared: int | None = None

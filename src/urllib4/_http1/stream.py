@@ -10,7 +10,6 @@ Every wait is bounded: by the timeout of the socket for a single receive, and by
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -74,7 +73,7 @@ class ByteStream:
         assert self.deadline is not None
         left = self.deadline - self._clock()
         if left <= 0:
-            raise socket.timeout("timed out")
+            raise TimeoutError("timed out")
         if self.timeout is not None and self.timeout < left:
             left = self.timeout
         self.sock.settimeout(left)
@@ -129,6 +128,7 @@ class ByteStream:
                 break
             if self._end - self._start > max_bytes:
                 raise HeadTooLargeError(max_bytes)
+            self._check_start()
             searched = max(0, self._end - self._start - 3)
             if not self.fill():
                 if self._start == self._end:
@@ -138,6 +138,15 @@ class ByteStream:
         if len(block) > max_bytes:
             raise HeadTooLargeError(max_bytes)
         return block
+
+    def _check_start(self) -> None:
+        """Refuse another protocol at its first bytes: an empty line may never come.
+
+        :raises http.client.BadStatusLine: what is buffered does not start like HTTP.
+        """
+        start = bytes(self._view[self._start : min(self._end, self._start + SHOWN_BYTES)])
+        if start[: len(_PROTOCOL)] != _PROTOCOL[: len(start)]:
+            raise BadStatusLine(start.partition(b"\n")[0].decode("latin-1"))
 
     def _find_head_end(self, start: int) -> int:
         """Return the position behind the first empty line, 0 if there is none yet."""

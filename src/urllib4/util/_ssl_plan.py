@@ -18,9 +18,11 @@ Everything here may be called from any thread.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Hashable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..exceptions import SSLError
@@ -146,7 +148,24 @@ def _disagreements(context: ssl.SSLContext, changes: Changes) -> Changes:
 
 
 def _has_own_certificates(context: ssl.SSLContext) -> bool:
-    return bool(context.cert_store_stats()["x509"]) or has_client_chain(context)
+    """Tell whether somebody chose the certificates of `context`.
+
+    Nobody chose those of ``ssl.create_default_context()``, the system's CAs: a copy of them may be
+    added to, as elastic-transport and adapters of requests expect that hand in both.
+    """
+    loaded = context.cert_store_stats()["x509"]
+    return bool(loaded and not _trusts_the_system(context)) or has_client_chain(context)
+
+
+def _trusts_the_system(context: ssl.SSLContext) -> bool:
+    stores = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    return frozenset(context.get_ca_certs(binary_form=True)) == _system_authorities(*stores)
+
+
+@lru_cache(maxsize=4)  # loading the store costs 20 to 90 ms
+def _system_authorities(file: str | None, directory: str | None) -> frozenset[bytes]:
+    """Return the CAs of the system's store; `file` and `directory` say which one that is."""
+    return frozenset(ssl.create_default_context().get_ca_certs(binary_form=True))
 
 
 def _settings(context: ssl.SSLContext) -> Hashable:

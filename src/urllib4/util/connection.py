@@ -6,11 +6,14 @@ assign them to force IPv4, or to have names resolved in another way.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._cancel import CancelToken, interrupt
 from ..exceptions import LocationParseError
 from .timeout import _DEFAULT_TIMEOUT, _TYPE_TIMEOUT
 
@@ -39,17 +42,21 @@ def create_connection(
     socket_options: _TYPE_SOCKET_OPTIONS | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
+    cancel: CancelToken | None = None,
 ) -> socket.socket:
     """Return a socket that is connected to the first address of a host that answers.
 
     :param address: host and port; an IPv6 address may be in brackets.
-    :param timeout: seconds for **all** addresses of the host together, and the timeout of the
-        socket afterwards.  None waits for ever; the default is ``socket.getdefaulttimeout()``.  An
+    :param timeout: seconds for the lookup of the name and **all** addresses of the host together,
+        and the timeout of the socket afterwards.  None waits for ever; the default is ``socket.getdefaulttimeout()``.  An
         address that does not answer gets its share of the time only (at least `MIN_ATTEMPT`
         seconds if so much is left), so that the next one has a chance.
     :param source_address: local host and port to bind to.
     :param socket_options: arguments of ``setsockopt``, each set before anything else happens.
     :param clock: monotonic seconds.
+    :param cancel: ends the lookup and the connecting from another thread.
+    :raises TimeoutError: (the builtin) the name was not found in time.
+    :raises RequestCancelledError: `cancel` was used.
     :raises LocationParseError: a label of the host name is empty or longer than 63 bytes.
     :raises socket.gaierror: the name cannot be resolved.
     :raises OSError: no address could be connected to; it is the error of the last one.  All sockets
@@ -60,12 +67,11 @@ def create_connection(
         host = host.strip("[]")
     _check_labels(host)
     limit = socket.getdefaulttimeout() if timeout is _DEFAULT_TIMEOUT else timeout
-    # The clock is read after the lookup: what that may take is bounded by whoever called us.
-    candidates = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
+    deadline = clock() + limit if limit else None
+    candidates = _look_up(host, port, limit or None, cancel)
     if not candidates:
         raise OSError("getaddrinfo returns an empty list")
 
-    deadline = clock() + limit if limit else None
     failure: OSError | None = None
     try:
         for tried, (family, kind, protocol, _, sockaddr) in enumerate(candidates):
@@ -76,7 +82,13 @@ def create_connection(
                 left = min(left, max(left / (len(candidates) - tried), MIN_ATTEMPT))
             try:
                 return _connect(
-                    (family, kind, protocol), sockaddr, left, limit, source_address, socket_options
+                    (family, kind, protocol),
+                    sockaddr,
+                    left,
+                    limit,
+                    source_address,
+                    socket_options,
+                    cancel,
                 )
             except OSError as error:
                 failure = error
@@ -93,19 +105,91 @@ def _connect(
     timeout: float | None,
     source_address: tuple[str, int] | None,
     socket_options: _TYPE_SOCKET_OPTIONS | None,
+    cancel: CancelToken | None,
 ) -> socket.socket:
     sock = socket.socket(*kind)
+    forget = None if cancel is None else cancel.on_cancel(lambda: interrupt(sock))
     try:
         _set_socket_options(sock, socket_options)
         sock.settimeout(attempt_timeout)
         if source_address:
             sock.bind(source_address)
+        if cancel is not None:
+            cancel.check("connecting")
         sock.connect(sockaddr)
         sock.settimeout(timeout)
     except BaseException:
         sock.close()
+        if cancel is not None:
+            cancel.check("connecting")
         raise
+    finally:
+        if forget is not None:
+            forget()
     return sock
+
+
+def _look_up(
+    host: str, port: int, timeout: float | None, cancel: CancelToken | None
+) -> list[Any]:
+    """Return the addresses of a host; ends in time although ``getaddrinfo`` cannot.
+
+    Without a bound, and for a literal address, the lookup runs in this thread.  Otherwise it runs
+    in one of its own, which is left behind if it takes too long: it ends with the system's own
+    limits.
+    """
+    arguments = (host, port, allowed_gai_family(), socket.SOCK_STREAM)
+    if (timeout is None and cancel is None) or _is_literal(host):
+        return socket.getaddrinfo(*arguments)
+    lookup = _Lookup(arguments)
+    forget = None if cancel is None else cancel.on_cancel(lookup.ended.set)
+    try:
+        threading.Thread(target=lookup.run, name="urllib4-lookup", daemon=True).start()
+        in_time = lookup.ended.wait(timeout)
+    finally:
+        if forget is not None:
+            forget()
+    if cancel is not None:
+        cancel.check("looking up the host name")
+    if not in_time:
+        raise TimeoutError(f"looking up {host!r} timed out")
+    return lookup.result()
+
+
+class _Lookup:
+    """One ``getaddrinfo`` in a thread of its own; the event orders its two users."""
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self._arguments = arguments
+        self._found: list[Any] = []
+        self._error: BaseException | None = None
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._found = socket.getaddrinfo(*self._arguments)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self.ended.set()
+
+    def result(self) -> list[Any]:
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                error = None  # or the error and this frame would keep each other alive
+        return self._found
+
+
+def _is_literal(host: str) -> bool:
+    """Tell whether `host` is an address already."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _set_socket_options(sock: socket.socket, options: _TYPE_SOCKET_OPTIONS | None) -> None:

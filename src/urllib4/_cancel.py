@@ -1,0 +1,103 @@
+"""Ending a call from another thread."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .exceptions import RequestCancelledError
+
+__all__ = ["CancelToken"]
+
+
+class CancelToken:
+    """Ends the calls that were given it, whatever they are waiting for.
+
+    ::
+
+        token = CancelToken()
+        threading.Timer(5, token.cancel).start()
+        manager.request("GET", url, cancel=token)
+
+    The call raises :exc:`RequestCancelledError` while it waits for a connection, sleeps before
+    a retry, looks a name up, connects, shakes hands, sends or reads; also when a streamed body is
+    read later.  Its connection is closed.  One token may be given to many calls; once used, it
+    ends further calls at their start.  A policy that overrides ``Retry.sleep`` is not woken up.
+
+    All methods may be called from any thread.
+
+    .. versionadded:: 4.0
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        # Guards `_wakers`; held while they run, so that none runs after it was removed (its
+        # socket may belong to another call by then).  Reentrant, since the garbage collector may
+        # end a lease at any moment.  Wakers are ours, and do not wait.
+        self._lock = threading.RLock()
+        self._wakers: dict[int, Callable[[], None]] = {}
+        self._numbers = itertools.count()
+
+    def __repr__(self) -> str:
+        return f"<CancelToken {'cancelled' if self.cancelled else 'not cancelled'}>"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._event.is_set()
+
+    def cancel(self) -> None:
+        """End all calls that have this token; later calls do nothing."""
+        self._event.set()
+        with self._lock:
+            for wake in list(self._wakers.values()):
+                wake()
+
+    def check(self, phase: str) -> None:
+        """Raise if the token was used.
+
+        :raises RequestCancelledError: naming `phase`.
+        """
+        if self._event.is_set():
+            raise RequestCancelledError(phase)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the token is used, at most `seconds`; return whether it was."""
+        return self._event.wait(seconds)
+
+    def on_cancel(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` when the token is used, at once if it was; return what undoes this.
+
+        `wake` runs in the thread that cancels, and must neither wait nor raise.
+        """
+        number = next(self._numbers)
+        with self._lock:
+            self._wakers[number] = wake
+            if self.cancelled:
+                wake()
+
+        def forget() -> None:
+            with self._lock:
+                self._wakers.pop(number, None)
+
+        return forget
+
+
+def interrupt(sock: Any) -> None:
+    """Let whoever waits on `sock`, to connect, send or receive, go on with an error.
+
+    :param sock: a socket, TLS over one, or None.
+    """
+    # Behind TLS: the shutdown() of an SSLSocket would drop the TLS state under its reader.
+    while not isinstance(sock, socket.socket) and hasattr(sock, "socket"):
+        sock = sock.socket
+    try:
+        if isinstance(sock, socket.socket):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        elif hasattr(sock, "shutdown"):
+            sock.shutdown(socket.SHUT_RDWR)
+    except OSError:  # not connected yet, or not any more
+        pass
