@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .exceptions import RequestCancelledError
@@ -84,6 +85,24 @@ class CancelToken:
                 self._wakers.pop(number, None)
 
         return forget
+
+
+@contextlib.contextmanager
+def interruptible(cancel: CancelToken | None, sock: Any) -> Iterator[None]:
+    """Let `cancel` end what goes on with `sock` while its object may be replaced (TLS).
+
+    A second descriptor of the same connection serves for that: wrapping takes the first away from
+    its object before the handshake starts.
+    """
+    if cancel is None:
+        yield
+        return
+    with socket.socket(fileno=socket.dup(sock.fileno())) as second:  # type: ignore[attr-defined]
+        forget = cancel.on_cancel(lambda: interrupt(second))
+        try:
+            yield
+        finally:
+            forget()
 
 
 def interrupt(sock: Any) -> None:

@@ -124,4 +124,5 @@ class Lease:
         try:
             conn.close()
         finally:
-            self._pool._put_conn(None)
+            # After a complete answer the object itself goes back, to connect anew.
+            self._pool._put_conn(conn if reusable else None)

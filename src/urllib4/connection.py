@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import _tls
 from ._base_connection import ProxyConfig as ProxyConfig
 from ._base_connection import _ResponseOptions
+from ._cancel import interruptible
 from ._collections import HTTPHeaderDict
 from ._fork import watch
 from ._http1.head import (
@@ -934,8 +935,10 @@ class HTTPSConnection(HTTPConnection):
             self.is_verified = result.is_verified
 
     def _wrap(self, config: _tls.TLSConfig, hostname: str, tls_in_tls: bool) -> _tls.TLSResult:
+        cancel = None if self._call is None else self._call.cancel
         try:
-            return _tls.wrap(self.sock, config, hostname, tls_in_tls=tls_in_tls)
+            with interruptible(cancel, self.sock):
+                return _tls.wrap(self.sock, config, hostname, tls_in_tls=tls_in_tls)
         except CertificateError as error:
             log.warning(
                 "Certificate did not match expected hostname: %s. Certificate: %s",

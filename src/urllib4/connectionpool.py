@@ -821,7 +821,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         log.warning(
             "Retrying (%r) after connection broken by '%r': %s",
             call.retries,
-            failure,
+            error,
             call.url,
             extra={
                 "__urllib4-retry-warning": {"host": self.host},

@@ -75,7 +75,8 @@ def main(path: str, name: str, arguments: str) -> int:
     install()
     _be_strict()
     spec = importlib.util.spec_from_file_location("downstream_test", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     try:

@@ -49,6 +49,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
         env=_environment(),
         capture_output=True,
         text=True,
+        check=False,
         timeout=PATIENCE,
     )  # fmt: skip
     if finished.returncode:

@@ -37,9 +37,10 @@ class _Engine(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         if "/attach" in self.path or "/exec/" in self.path:
-            return self._hijack()
-        length = int(self.headers.get("Content-Length", 0))
-        self._json({"Id": "new", "Body": self.rfile.read(length).decode()}, status=201)
+            self._hijack()
+        else:
+            length = int(self.headers.get("Content-Length", 0))
+            self._json({"Id": "new", "Body": self.rfile.read(length).decode()}, status=201)
 
     def _json(self, value: Any, status: int = 200) -> None:
         body = json.dumps(value).encode()

@@ -65,7 +65,7 @@ def test_toolbelt_adapters_set_options_of_pools(http: str, https: str, ca_file: 
         session.mount("https://", FingerprintAdapter(hashlib.sha256(der).hexdigest()))
         assert session.get(https, verify=ca_file, timeout=5).status_code == 200
         session.mount("https://", FingerprintAdapter("00" * 32))
-        with pytest.raises(requests.exceptions.SSLError, match="[Ff]ingerprint"):
+        with pytest.raises(requests.exceptions.SSLError, match=r"[Ff]ingerprint"):
             session.get(https, verify=ca_file, timeout=5)
 
         session.mount("https://", HostHeaderSSLAdapter())

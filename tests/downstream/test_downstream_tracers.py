@@ -51,7 +51,7 @@ def test_sentry_sends_its_events_by_a_pool_of_ours(http: str) -> None:
     transport = sentry_sdk.get_client().transport
     assert transport is not None
     losses: list[Any] = []
-    transport.on_dropped_event = lambda reason: losses.append(reason)
+    transport.on_dropped_event = losses.append
     sentry_sdk.capture_message("hello")
     sentry_sdk.flush(timeout=5)
     (key,) = transport._pool.pools.keys()

@@ -43,6 +43,11 @@ def pool(script: ScriptedServer) -> Iterator[HTTPConnectionPool]:
         yield pool
 
 
+def read_to_the_end(sock: Any) -> None:
+    while sock.recv(65536):
+        pass
+
+
 def assert_usable(pool: HTTPConnectionPool, script: ScriptedServer) -> None:
     """The slot came back, and the next request has a connection of its own."""
     assert pool.pool.qsize() == 1
@@ -231,7 +236,7 @@ def test_a_tls_handshake_is_ended(script: ScriptedServer) -> None:
     from urllib4 import HTTPSConnectionPool
 
     reached = threading.Event()
-    script.accept().read_exactly(5).notify(reached)
+    script.accept().read_exactly(5).notify(reached).run(read_to_the_end)
     with (
         HTTPSConnectionPool(script.host, script.port, timeout=20) as pool,
         cancelled_when(reached) as token,

@@ -30,11 +30,13 @@ def _without_body(exchange: Exchange) -> bytes:
                                                 ("GET", "/304")])  # fmt: skip
 def test_a_response_without_body_frees_its_connection_unread(method: str, target: str) -> None:
     """requests never preloads, and nobody reads the content of a HEAD (RFC 9112, 6.3)."""
-    with CountingServer(_without_body) as server:
-        with HTTPConnectionPool(server.host, server.port, maxsize=1, block=True) as pool:
-            for _ in range(3):
-                response = pool.request(method, target, preload_content=False, pool_timeout=1)
-            assert response.read() == b""
+    with (
+        CountingServer(_without_body) as server,
+        HTTPConnectionPool(server.host, server.port, maxsize=1, block=True) as pool,
+    ):
+        for _ in range(3):
+            response = pool.request(method, target, preload_content=False, pool_timeout=1)
+        assert response.read() == b""
     assert server.connections == 1
 
 
@@ -64,19 +66,20 @@ def test_what_fails_behind_a_proxy_is_not_blamed_on_it(script: ScriptedServer) -
     script.accept().expect(b"CONNECT plain.test:443 ").send(
         b"HTTP/1.1 200 OK\r\n\r\n"
     ).read_exactly(1).send(b"HTTP/1.1 400 Bad Request\r\n\r\n").close()
-    with ProxyManager(script.url, retries=False, timeout=0.3) as manager:
-        with pytest.raises(ReadTimeoutError):
-            manager.request("GET", "http://slow.test/")
-    with ProxyManager(script.url, timeout=5) as manager:
-        with pytest.raises(MaxRetryError) as caught:
-            manager.request("GET", "https://plain.test/", retries=Retry(0))
+    with ProxyManager(script.url, timeout=0.3) as manager, pytest.raises(ReadTimeoutError):
+        manager.request("GET", "http://slow.test/", retries=False)
+    with ProxyManager(script.url, timeout=5) as manager, pytest.raises(MaxRetryError) as caught:
+        manager.request("GET", "https://plain.test/", retries=Retry(0))
     assert isinstance(caught.value.reason, SSLError)
 
 
 def test_a_tunnel_that_is_refused_is_blamed_on_the_proxy() -> None:
-    with Proxy(credentials="user:password") as proxy, ProxyManager(proxy.url) as manager:
-        with pytest.raises(MaxRetryError) as caught:
-            manager.request("GET", "https://example.test/", retries=Retry(0))
+    with (
+        Proxy(credentials="user:password") as proxy,
+        ProxyManager(proxy.url) as manager,
+        pytest.raises(MaxRetryError) as caught,
+    ):
+        manager.request("GET", "https://example.test/", retries=Retry(0))
     assert isinstance(caught.value.reason, ProxyError)
     assert "407" in str(caught.value.reason)
 
@@ -148,9 +151,9 @@ def test_an_upgraded_connection_is_handed_over_and_never_reused(
 
 def test_an_upgrade_that_nobody_asked_for_is_an_error(script: ScriptedServer) -> None:
     script.accept().expect(b"GET / ").send(b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n")
-    with HTTPConnectionPool(script.host, script.port, timeout=5) as pool:
-        with pytest.raises(ProtocolError, match="101"):
-            pool.request("GET", "/", retries=False)
+    pool = HTTPConnectionPool(script.host, script.port, timeout=5)
+    with pool, pytest.raises(ProtocolError, match="101"):
+        pool.request("GET", "/", retries=False)
 
 
 def test_what_is_left_of_a_chunk_can_be_seen(script: ScriptedServer) -> None:
@@ -185,6 +188,6 @@ def test_a_chosen_store_is_not_added_to(certs: Certificates) -> None:
     context = ssl.create_default_context(cafile=certs.unrelated_ca_file)
     with CountingServer(_without_body, tls=certs.server_context()) as server:
         url = server.url.replace("127.0.0.1", "localhost")
-        with PoolManager(ssl_context=context, ca_certs=certs.ca_file) as manager:
-            with pytest.raises(SSLError, match="do not apply to the given ssl_context"):
-                manager.request("GET", url, retries=False)
+        manager = PoolManager(ssl_context=context, ca_certs=certs.ca_file)
+        with manager, pytest.raises(SSLError, match="do not apply to the given ssl_context"):
+            manager.request("GET", url, retries=False)

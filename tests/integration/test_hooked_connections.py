@@ -97,7 +97,7 @@ def test_requests_of_a_pool_pass_a_hooked_step_and_reuse_the_connection(
     assert counting.connections == 1
     assert [exchange.body for exchange in counting.exchanges] == [b"first", b"s" * 100_000, b""]
     if step == "send":
-        for args, exchange in zip(seen, counting.exchanges):
+        for args, exchange in zip(seen, counting.exchanges, strict=False):
             assert b"".join(bytes(arg[0]) for arg in args).endswith(exchange.body)
             assert bytes(args[0][0]).startswith(b"POST / HTTP/1.1\r\n")
 

@@ -49,6 +49,10 @@ def parameters(function: Callable[..., Any]) -> list[tuple[str, Any]]:
     ]
 
 
+def keys_of(manager: PoolManager) -> set[Any]:
+    return manager.pools.keys()
+
+
 REQUIRED = inspect.Parameter.empty
 
 
@@ -113,7 +117,7 @@ def test_num_pools_is_how_many_are_kept() -> None:
             manager.connection_from_host(f"host{number}")
         assert manager.connection_from_host("host0") is first
         manager.connection_from_host("host3")
-        assert {key.key_host for key in manager.pools.keys()} == {"host2", "host0", "host3"}
+        assert {key.key_host for key in keys_of(manager)} == {"host2", "host0", "host3"}
 
 
 def test_headers_of_the_manager_go_with_requests_that_have_none(server: DummyServer) -> None:
@@ -204,7 +208,7 @@ def test_a_pool_key_alone_finds_or_makes_a_pool(
     pool = manager.connection_from_pool_key(key)
     assert pool.request("GET", "/x").data == b"/x"
     assert manager.connection_from_pool_key(BasePoolKey(*key)) is pool
-    (own,) = {type(key) for key in manager.pools.keys()}
+    (own,) = {type(key) for key in keys_of(manager)}
     assert own is BasePoolKey
     tls = manager.connection_from_pool_key(HTTPSPoolKey("https", "b.example", 444, *[None] * 11))
     assert (tls.scheme, tls.host, tls.port) == ("https", "b.example", 444)
@@ -454,7 +458,7 @@ def test_pool_keys_are_tuples_with_names(cls: Any, fields: tuple[str, ...]) -> N
         assert key.count(number) == 1
     with pytest.raises(ValueError):
         key.index("absent")
-    assert key == cls(**dict(zip(fields, values)))
+    assert key == cls(**dict(zip(fields, values, strict=True)))
     assert hash(key) == hash(cls(*values))
 
 

@@ -204,6 +204,12 @@ def test_slots_are_kept_when_many_threads_end_responses_in_all_ways(
         assert len(server.exchanges) == pool.num_requests == 400
 
 
+def request_for_ever(pool: HTTPConnectionPool, worker: int) -> None:
+    for number in itertools.count():
+        tag = f"/{worker}/{number}"
+        assert pool.request("GET", tag, retries=False).data == tag.encode()
+
+
 @pytest.mark.parametrize("block", [False, True])
 def test_closing_a_pool_during_traffic_is_seen_as_closed_pool_only(
     counting: CountingServer, block: bool
@@ -217,9 +223,7 @@ def test_closing_a_pool_during_traffic_is_seen_as_closed_pool_only(
             pool.close()
             return
         with pytest.raises(ClosedPoolError):
-            for number in itertools.count():
-                tag = f"/{worker}/{number}"
-                assert pool.request("GET", tag, retries=False).data == tag.encode()
+            request_for_ever(pool, worker)
 
     in_threads(8, work)
     counting.wait_until(lambda: counting.open == 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,7 +24,6 @@ from urllib4._follow_up import (
 )
 from urllib4.exceptions import (
     LocationParseError,
-    LocationValueError,
     MaxRetryError,
     URLSchemeUnknown,
 )
@@ -192,8 +192,8 @@ def test_a_malformed_location_is_our_error(location: str) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["ftp://a.example/", "file:///etc/passwd", "gopher://x/", "javascript://x/", "data:text/plain,x",
-     "mailto:a@b.example", "javascript:alert(1)"],
+    ["ftp://a.example/", "file:///etc/passwd", "gopher://x/", "javascript://x/",
+     "data:text/plain,x", "mailto:a@b.example", "javascript:alert(1)"],
 )  # fmt: skip
 def test_a_location_of_another_scheme_is_refused(location: str) -> None:
     with pytest.raises((URLSchemeUnknown, LocationParseError)):
@@ -218,10 +218,8 @@ def test_a_target_is_on_the_same_origin_as_anything(other: str) -> None:
 @given(st.text(max_size=30), st.sampled_from([HERE, "/dir/page"]))
 def test_whatever_a_location_holds_is_a_target_or_our_error(location: str, url: str) -> None:
     """What a server sends leads to no other exception."""
-    try:
-        follow(location, url=url, headers=SECRETS)
-    except LocationValueError as error:
-        assert isinstance(error, (LocationParseError, URLSchemeUnknown))
+    with suppress(LocationParseError, URLSchemeUnknown):
+        assert follow(location, url=url, headers=SECRETS).url
 
 
 @given(

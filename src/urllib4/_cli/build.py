@@ -174,7 +174,10 @@ def _ask_password(user: str) -> str:
         raise usage("-u needs USER:PASSWORD: there is no terminal to ask for the password")
     import getpass
 
-    return getpass.getpass(f"Password of {user}: ", stream=sys.stderr)
+    try:
+        return getpass.getpass(f"Password of {user}: ", stream=sys.stderr)
+    except EOFError:
+        raise usage("no password was given") from None
 
 
 # -- bodies ------------------------------------------------------------------------------------

@@ -240,7 +240,7 @@ def _show_outcomes(outcomes: list[Outcome], screen: Screen) -> None:
         for outcome in outcomes
     ]
     screen.line("")
-    screen.table("What was shown", ("step", "", "time"), rows)
+    screen.table("What was shown", ("step", "result", "time"), rows)
 
 
 def _show_figures(figures: list[tuple[str, str]], screen: Screen) -> None:

@@ -27,6 +27,8 @@ LOCAL_FILE = 7
 #: Control-C; 128 and the number of the signal, as shells have it.
 INTERRUPTED = 130
 
+_TLS_ERRORS = (http.SSLError, BaseSSLError, CertificateError)
+
 
 class CommandError(Exception):
     """An error with its exit code; the text is one line for people."""
@@ -34,10 +36,6 @@ class CommandError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-class StdoutClosedError(Exception):
-    """Whoever read our standard output has gone."""
 
 
 def usage(message: str) -> CommandError:
@@ -83,7 +81,7 @@ def _code(error: Any) -> int:
         return NO_CONNECTION
     if isinstance(error, (http.TimeoutError, TimeoutError)):
         return TIMEOUT
-    if isinstance(error, (http.SSLError, BaseSSLError, CertificateError)):
+    if isinstance(error, _TLS_ERRORS):
         return TLS
     return PROTOCOL
 
@@ -97,14 +95,12 @@ def _text(error: Any) -> str:
     if isinstance(error, http.NewConnectionError):
         where = "" if error.conn is None else f" to {error.conn.host} port {error.conn.port}"
         reason = error.__cause__
-        if reason is None:
-            return f"could not connect{where}: {error._message}"
-        return f"could not connect{where}: {_os_text(reason)}"
+        return f"could not connect{where}: {_os_text(reason) if reason else error._message}"
     if isinstance(error, http.ConnectTimeoutError) and len(error.args) == 2:
         return str(error.args[1])
     if isinstance(error, http.PoolError):
         return error._message
-    if isinstance(error, (http.SSLError, BaseSSLError, CertificateError)):
+    if isinstance(error, _TLS_ERRORS):
         return f"TLS: {_tls_text(error)}"
     return _plain_text(error)
 
@@ -114,9 +110,9 @@ def _os_text(error: Any) -> str:
 
 
 def _tls_text(error: Any) -> str:
-    inner = (
-        error.args[0] if len(error.args) == 1 and isinstance(error.args[0], Exception) else error
-    )
+    inner = error
+    if len(error.args) == 1 and isinstance(error.args[0], Exception):
+        inner = error.args[0]
     return str(
         getattr(inner, "verify_message", None)
         or getattr(inner, "reason", None)

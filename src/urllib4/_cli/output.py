@@ -14,7 +14,7 @@ from email.message import Message
 from itertools import chain
 from typing import Any, BinaryIO
 
-from .errors import StdoutClosedError, local_file
+from .errors import local_file
 from .screen import Screen
 from .text import TextDecoder, indented_json, size_text
 from .watch import status_line
@@ -95,22 +95,13 @@ def write_pieces(
 # -- standard output that nobody looks at --------------------------------------------------------
 
 
-class Stdout:
-    """Standard output for bytes, unchanged.
+def write_stdout(data: bytes) -> None:
+    """Write all of `data` now, unchanged: whoever reads us may want to see it before the end.
 
-    :raises StdoutClosedError: (by :meth:`write`) nobody reads it any more.
+    :raises OSError: it cannot be written, or nobody reads it any more.
     """
-
-    def write(self, data: bytes) -> int:
-        """Write all of `data` now: whoever reads us may want to see it before the end."""
-        try:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        except OSError as error:
-            if is_closed_pipe(error):
-                raise StdoutClosedError from error
-            raise local_file("write standard output", error) from error
-        return len(data)
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def is_closed_pipe(error: OSError) -> bool:

@@ -205,9 +205,9 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_count,
         default=0,
-        help="try again up to N times, with "
-        "growing pauses, after failures that may go away: no connection, broken off, status 408, "
-        "429, 500, 502, 503 or 504; a POST only if it was not sent",
+        help="try again up to N times, with growing pauses, after failures that may go away: no "
+        "connection, broken off, status 408, 429, 500, 502, 503 or 504; a POST only if it was not "
+        "sent",
     )
     add(
         "--timeout",
@@ -231,8 +231,8 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         "-x",
         "--proxy",
         metavar="URL",
-        help="send everything through this proxy: http://, "
-        "https:// or socks5h://, with user:password@ if it asks for them",
+        help="send everything through this proxy: http://, https:// or socks5h://, with "
+        "user:password@ if it asks for them",
     )
 
 

@@ -27,18 +27,22 @@ def main(arguments: Sequence[str]) -> int:
     :param arguments: without the name of the program.
     """
     try:
-        try:
-            return _run(parse(arguments))
-        finally:
-            sys.stdout.flush()
+        code = _guarded(arguments)
+        sys.stdout.flush()  # now: at the end of the process, nobody could tell what went wrong
+        return code
+    except OSError as error:  # of standard output; others are told apart where they happen
+        output.abandon_stdout()
+        if output.is_closed_pipe(error):
+            return errors.OK  # whoever reads us had enough, such as `head`
+        _tell(f"urllib4: cannot write standard output: {error.strerror or error}")
+        return errors.LOCAL_FILE
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    try:
+        return _run(parse(arguments))
     except SystemExit as done:  # of --help
         return int(done.code or 0)
-    except errors.StdoutClosedError:
-        output.abandon_stdout()
-        return errors.OK
-    except BrokenPipeError:  # of the flush; what the network breaks is an HTTPError
-        output.abandon_stdout()
-        return errors.OK
     except errors.CommandError as error:
         _tell(f"urllib4: {error}")
         return error.code
@@ -132,11 +136,9 @@ class _Command:
         return response
 
     def _is_shown(self) -> bool:
-        return (
-            self._options.output in (None, "-")
-            and not self._options.remote_name
-            and (self._stdout.is_terminal)
-        )
+        if self._options.remote_name or self._options.output not in (None, "-"):
+            return False
+        return self._stdout.is_terminal
 
     # -- the answer ------------------------------------------------------------------------
 
@@ -146,16 +148,15 @@ class _Command:
         if self._stdout.is_terminal:
             if with_head:
                 output.show_head(response, self._stdout)
-            why = output.show_content(response, _pieces(response), self._stdout)
+            why = output.show_content(response, self._pieces(response), self._stdout)
             if why is not None:
                 self._tell(f"{why}; save it with -o FILE, or pipe it to a program")
                 return errors.OK
         else:
-            stdout = output.Stdout()
             if with_head:
-                stdout.write(output.head_bytes(response))
-            for piece in _pieces(response):
-                stdout.write(piece)
+                output.write_stdout(output.head_bytes(response))
+            for piece in self._pieces(response):
+                output.write_stdout(piece)
         self._finish(response)
         return errors.OK
 
@@ -168,15 +169,24 @@ class _Command:
             screen = self._stderr
             total = response.length_remaining
             if self._options.silent or not screen.is_terminal:
-                output.write_pieces(_pieces(response), file)
+                output.write_pieces(self._pieces(response), file)
             else:
                 with screen.progress(total) as update:
-                    output.write_pieces(_pieces(response), file, lambda: update(response.tell()))
+                    output.write_pieces(
+                        self._pieces(response), file, lambda: update(response.tell())
+                    )
             size = file.tell() if file.seekable() else response.tell()
         self._finish(response)
         if self._stderr.is_terminal:
             self._tell(f"saved {size_text(size)} in {path}")
         return errors.OK
+
+    def _pieces(self, response: Any) -> Iterator[bytes]:
+        """Yield content as soon as it comes: who watches an endless stream wants to see it."""
+        while piece := response.read1(output.PIECE):
+            yield piece
+        if self._watch is not None:
+            self._watch.received()
 
     def _finish(self, response: Any) -> None:
         if self._watch is not None:
@@ -192,17 +202,13 @@ class _Command:
         self._stderr.line(f"{mark} {one_line(text)}".rstrip(), _MARK_STYLES[mark])
 
 
-def _pieces(response: Any) -> Iterator[bytes]:
-    """Yield content as soon as it comes: whoever watches an endless stream wants to see it."""
-    while piece := response.read1(output.PIECE):
-        yield piece
-
-
 def version_text() -> str:
     """Return the version, and what this installation can do."""
     python = ".".join(map(str, sys.version_info[:3]))
     try:
-        from ssl import OPENSSL_VERSION as tls
+        import ssl
+
+        tls = ssl.OPENSSL_VERSION
     except ImportError:
         tls = "no TLS"
     optional = [name for name in ("h2", "python_socks", "rich") if _is_installed(name)]

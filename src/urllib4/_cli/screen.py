@@ -116,11 +116,11 @@ class Screen:
 
 
 def _plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows)]
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     lines = [title]
     for row in rows:
         cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  " + "  ".join(cells))
     return "\n".join([*lines, ""])
 

@@ -64,6 +64,8 @@ class Watch:
         self._show_secrets = show_secrets
         self._clock = clock
         self._started = clock()
+        self._received_at = self._started
+        self._told = 0.0
         self.exchanges: list[Exchange] = []
 
     def attach(self, manager: Any) -> None:
@@ -78,23 +80,34 @@ class Watch:
 
     def remark(self, text: str) -> None:
         """Tell something about the connection or the call."""
-        self._tell("*", text)
+        with self._aside():
+            self._tell("*", text)
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Keep the time that telling takes out of the phase that is told about."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self._told += self._clock() - start
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measure a phase of the running exchange; an error ends the exchange."""
         exchange = self.running()
-        start = self._clock()
-        spent = sum(exchange.seconds.values())
+        start, spent, told = self._clock(), sum(exchange.seconds.values()), self._told
         try:
             yield
         except BaseException:
             exchange.over = True
             raise
         finally:
-            # A phase inside this one (a tunnel inside connecting) counts for itself only.
-            inner = sum(exchange.seconds.values()) - spent
-            exchange.seconds[name] = exchange.seconds.get(name, 0.0) + self._clock() - start - inner
+            # A phase inside this one (a tunnel inside connecting) counts for itself only, and
+            # so does telling about it.
+            elsewhere = sum(exchange.seconds.values()) - spent + self._told - told
+            took = self._clock() - start - elsewhere
+            exchange.seconds[name] = exchange.seconds.get(name, 0.0) + took
 
     def running(self) -> Exchange:
         """Return the exchange in progress, a new one if the last is over."""
@@ -112,6 +125,7 @@ class Watch:
         sock = conn.sock
         version = getattr(sock, "version", None)
         if version is None:
+            self.running().seconds.pop("TLS", None)
             return
         cipher = sock.cipher()
         verified = conn.is_verified or conn.proxy_is_verified
@@ -140,14 +154,15 @@ class Watch:
             self._lines(">", head.decode("latin-1").split("\r\n"))
 
     def _lines(self, mark: str, lines: list[str]) -> None:
-        self._tell(mark, lines[0])
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            value = value.strip()
-            self._tell(
-                mark, f"{name}: {value if self._show_secrets else masked_value(name, value)}"
-            )
-        self._tell(mark, "")
+        with self._aside():
+            self._tell(mark, lines[0])
+            for line in lines[1:]:
+                name, _, value = line.partition(":")
+                value = value.strip()
+                if not self._show_secrets:
+                    value = masked_value(name, value)
+                self._tell(mark, f"{name}: {value}")
+            self._tell(mark, "")
 
     def answered(self, response: Any) -> None:
         """Tell about the head of an answer."""
@@ -158,19 +173,20 @@ class Watch:
         self._lines("<", [status_line(response), *fields])
         self.remark(f"Times: {times_text(exchange.seconds)}")
 
+    def received(self) -> None:
+        """Note that the body of the last answer is there; showing it is no part of that."""
+        self._received_at = self._clock()
+
     def finish(self, count: int) -> None:
         """Tell how long the body of the last answer took, and all exchanges together.
 
         :param count: bytes of the body as sent.
         """
-        last = self.exchanges[-1]
-        if last.answered_at is None:
-            return
-        now = self._clock()
-        self.remark(
-            f"Downloaded {size_text(count)} in {duration_text(now - last.answered_at)}; "
-            f"everything took {duration_text(now - self._started)}"
-        )
+        answered_at = self.exchanges[-1].answered_at
+        if answered_at is not None:
+            download = duration_text(self._received_at - answered_at)
+            everything = duration_text(self._received_at - self._started)
+            self.remark(f"Received {size_text(count)} in {download}; all took {everything}")
 
 
 def status_line(response: Any) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http.client import BadStatusLine
 from typing import Any
 
 from ..exceptions import HeadTooLargeError, ProtocolError
@@ -20,6 +21,10 @@ from .head import MAX_HEAD_BYTES
 #: First size of the buffer, bytes.  A small answer needs one receive; a large body bypasses
 #: the buffer, so more would only cost memory on each idle connection (benchmark ``small``).
 BUFFER_BYTES = 32 * 1024
+
+#: How much of an answer that is not HTTP is shown in the error, bytes.
+SHOWN_BYTES = 200
+_PROTOCOL = b"HTTP/"
 
 
 class ByteStream:
@@ -118,6 +123,7 @@ class ByteStream:
 
         :raises HeadTooLargeError: more than `max_bytes` without an empty line.
         :raises ProtocolError: the stream ended inside the head.
+        :raises http.client.BadStatusLine: the first bytes are another protocol's.
         """
         searched = self._start
         while True:
@@ -146,7 +152,7 @@ class ByteStream:
         """
         start = bytes(self._view[self._start : min(self._end, self._start + SHOWN_BYTES)])
         if start[: len(_PROTOCOL)] != _PROTOCOL[: len(start)]:
-            raise BadStatusLine(start.partition(b"\n")[0].decode("latin-1"))
+            raise BadStatusLine(repr(start.partition(b"\n")[0].rstrip(b"\r")))
 
     def _find_head_end(self, start: int) -> int:
         """Return the position behind the first empty line, 0 if there is none yet."""
