@@ -7,53 +7,15 @@ costs nothing when unused.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import exceptions
 from ._cancel import CancelToken
+from ._deadline import Deadline
 from ._http1.request import RequestPlan
-from .exceptions import DeadlineExceededError, HTTPError, RequestCancelledError
+from .exceptions import HTTPError, RequestCancelledError
 from .util.retry import Retry
-
-
-class Deadline:
-    """A point in time after which nothing of a call may wait any more.
-
-    :param seconds: from now; as the user asked for it in ``Timeout(deadline=)``.
-    :param clock: seconds, monotonic; injected by tests.
-
-    Immutable, so safe to share between threads.
-    """
-
-    __slots__ = ("_clock", "at", "seconds")
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds = seconds
-        self._clock = clock
-        self.at = clock() + seconds
-
-    def left(self) -> float:
-        """Return the seconds left, at least 0."""
-        return max(0.0, self.at - self._clock())
-
-    @property
-    def expired(self) -> bool:
-        """Whether the time has passed."""
-        return self._clock() >= self.at
-
-    def check(self, phase: str) -> None:
-        """Raise unless time is left.
-
-        :raises DeadlineExceededError: naming `phase`.
-        """
-        if self.expired:
-            raise self.error(phase)
-
-    def error(self, phase: str) -> DeadlineExceededError:
-        """Return the error that says in which `phase` the time ran out."""
-        return DeadlineExceededError(phase, self.seconds)
 
 
 class Bounds(NamedTuple):
@@ -80,14 +42,16 @@ class Call:
     :ivar url: the URL as the caller gave it, for errors and redirects.
     :ivar plan: the request's header fields and framing, checked.
     :ivar deadline: bound on the whole call; None when there is none.
+    :ivar expect_continue: seconds to wait for 100 Continue before the body is sent anyway; None:
+        do not ask.
     :ivar attempt_deadline: bound on the running attempt (``Timeout.total`` and the
         deadline, whichever ends first); None when there is neither.
     """
 
     __slots__ = (
-        "attempt_deadline", "body", "body_pos", "cancel", "chunked", "deadline", "headers",
-        "method", "options", "phase", "plan", "pool_timeout", "redirect", "retries", "target",
-        "timeout", "url",
+        "attempt_deadline", "body", "body_pos", "cancel", "chunked", "deadline",
+        "expect_continue", "headers", "method", "options", "phase", "plan", "pool_timeout",
+        "redirect", "retries", "target", "timeout", "url",
     )  # fmt: skip
 
     def __init__(self, method: str, url: str, target: str) -> None:
@@ -104,6 +68,7 @@ class Call:
         self.pool_timeout: float | None = None
         self.deadline: Deadline | None = None
         self.cancel: CancelToken | None = None
+        self.expect_continue: float | None = None
         self.attempt_deadline: Deadline | None = None
         self.plan: RequestPlan | None = None
         self.phase = "waiting for a connection"
@@ -126,6 +91,24 @@ class _UsedUp:
 
 #: Stands for the position of a body that was used up and cannot go back.
 USED_UP = _UsedUp()
+
+
+#: How long ``expect_continue=True`` waits, seconds (curl: 1).
+EXPECT_CONTINUE_SECONDS = 1.0
+
+
+def continue_seconds(expect_continue: bool | float | None) -> float | None:
+    """Return how long to wait for 100 Continue; None if it is not to be asked for.
+
+    :raises ValueError: neither a bool nor a number of seconds above 0.
+    """
+    if expect_continue is None or isinstance(expect_continue, bool):
+        return EXPECT_CONTINUE_SECONDS if expect_continue else None
+    if not isinstance(expect_continue, (int, float)) or not 0 < expect_continue < 1e6:
+        raise ValueError(
+            f"expect_continue is a bool or a number of seconds above 0, not {expect_continue!r}"
+        )
+    return float(expect_continue)
 
 
 def mark_used(body: Any, body_pos: Any) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import functools
 import http.client
+import itertools
 import logging
 import os
 import socket
@@ -44,6 +45,7 @@ from ._http1.request import (
     lower_name,
 )
 from ._http1.stream import ByteStream
+from ._upload import Uploader, await_permission
 from .exceptions import (
     ConnectTimeoutError,
     HeaderParsingError,
@@ -396,21 +398,32 @@ class HTTPConnection(http.client.HTTPConnection):
 
     # -- bounds ----------------------------------------------------------------------------
 
+    def _time_left(self) -> float | None:
+        """Return how long the next wait may last: our timeout, or what is left of the attempt.
+
+        :raises TimeoutError: (the builtin) nothing is left.
+        :raises RequestCancelledError: the call's token was used.
+        """
+        timeout = self.timeout
+        call = self._call
+        if call is None:
+            return timeout
+        if call.cancel is not None:
+            # A token used before the socket was there woke up nobody.
+            call.cancel.check(call.phase)
+        if call.attempt_deadline is None:
+            return timeout
+        left = call.attempt_deadline.left()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left if timeout is None else min(timeout, left)
+
     def _arm_socket(self) -> None:
-        """Give the socket the timeout of its next wait: ours, or what is left of the attempt."""
+        """Give the socket the timeout of its next wait."""
         sock = self.sock
         if sock is None:
             return
-        timeout = self.timeout
-        call = self._call
-        if call is not None and call.cancel is not None:
-            # A token used before the socket was there woke up nobody.
-            call.cancel.check(call.phase)
-        if call is not None and call.attempt_deadline is not None:
-            left = call.attempt_deadline.left()
-            if left <= 0:
-                raise TimeoutError("timed out")
-            timeout = left if timeout is None else min(timeout, left)
+        timeout = self._time_left()
         if sock.gettimeout() != timeout:
             sock.settimeout(timeout)
 
@@ -575,14 +588,45 @@ class HTTPConnection(http.client.HTTPConnection):
         self._method = method
         self.__state = _REQ_SENT
         self._unsent = True
-        body = plan.whole_body
+        body = None if plan.expects_continue else plan.whole_body
         if body is not None and len(body) <= _JOIN_BODY_BYTES:
             head += body
             self.send(bytes(head))
         else:
             self.send(bytes(head))
-            self._send_body(plan)
+            if not (self._may_send_body(plan) and self._upload(plan)):
+                return  # the rest stays unsent, so the connection is not used again
         self._unsent = False
+
+    def _may_send_body(self, plan: RequestPlan) -> bool:
+        """Return whether the server wants the body, if it was asked."""
+        if not plan.expects_continue or self._call is None:
+            return True
+        seconds = self._call.expect_continue
+        assert seconds is not None
+        return await_permission(self._reader(), seconds, self._time_left)
+
+    def _upload(self, plan: RequestPlan) -> bool:
+        """Send the body; return False if the server answered that it does not want it.
+
+        :raises InvalidRequestHeaderError: it is not as long as the Content-Length says.
+        """
+        sock = self.sock
+        if not isinstance(sock, socket.socket):
+            self._send_body(plan)  # TLS in TLS, or somebody's own: cannot be watched
+            return True
+        uploader = Uploader(self, sock, self._reader(), self._time_left)
+        pieces = plan.pieces()
+        if plan.is_chunked:
+            pieces = itertools.chain(pieces, (b"0\r\n\r\n",))
+        return uploader.send_all(pieces)
+
+    def _reader(self) -> ByteStream:
+        """Return the one reader of the socket that is open now."""
+        stream = self._stream
+        if stream is None or stream.sock is not self.sock:
+            self._stream = stream = ByteStream(self.sock)
+        return stream
 
     def _send_by_steps(self, method: str, url: str, plan: RequestPlan) -> None:
         """Send through the methods of http.client, for those who hooked or override them."""
@@ -593,8 +637,9 @@ class HTTPConnection(http.client.HTTPConnection):
         for name, value in plan.fields:
             self.putheader(name, value)
         self.endheaders()
-        self._send_body(plan)
-        self._unsent = False
+        if self._may_send_body(plan):
+            self._send_body(plan)
+            self._unsent = False
 
     def _send_body(self, plan: RequestPlan) -> None:
         """Send the body, each write with the whole timeout.
@@ -670,9 +715,7 @@ class HTTPConnection(http.client.HTTPConnection):
 
     def _receive(self) -> Any:
         """Read the head of the answer; the message is http.client's or a subclass's."""
-        stream = self._stream
-        if stream is None or stream.sock is not self.sock:
-            self._stream = stream = ByteStream(self.sock)
+        stream = self._reader()
         self._limit_stream(stream)
         if (
             self.response_class is not Http1Response

@@ -23,9 +23,9 @@ from ._base_connection import ProxyConfig
 from ._call import (
     USED_UP,
     Call,
-    Deadline,
     bounded,
     bounded_wait,
+    continue_seconds,
     is_timeout,
     mark_used,
     pause,
@@ -34,6 +34,7 @@ from ._call import (
 )
 from ._cancel import CancelToken
 from ._collections import HTTPHeaderDict
+from ._deadline import Deadline
 from ._follow_up import (
     Step,
     after_response,
@@ -387,6 +388,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         preload_content: bool = True,
         decode_content: bool = True,
         cancel: CancelToken | None = None,
+        expect_continue: bool | float | None = None,
         **response_kw: Any,
     ) -> BaseHTTPResponse:
         """Send a request and return its response; the level below :meth:`request`.
@@ -408,6 +410,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         :param preload_content: read the whole body before returning.
         :param decode_content: undo the Content-Encoding.
         :param cancel: ends the call from another thread.
+        :param expect_continue: ask the server with ``Expect: 100-continue`` whether it wants the
+            body, and wait that many seconds (True: 1) before it is sent anyway.  A server that
+            refuses to be asked (417) gets the request once more without.
         :param response_kw: ``enforce_content_length``.
 
         :raises HostChangedError: `url` is on another host.
@@ -426,6 +431,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         )
         call.pool_timeout = pool_timeout
         call.cancel = cancel
+        if expect_continue is not None:
+            call.expect_continue = continue_seconds(expect_continue)
+            self._plan(call)
         call.body_pos = set_file_position(body, body_pos)
         call.options = {
             "preload_content": preload_content,
@@ -434,6 +442,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         }
         while True:  # not recursion: a thousand retries must not need a thousand frames
             response = self._attempt(call)
+            if response is not None and self._refused_to_be_asked(call, response):
+                continue
             if response is not None:
                 step = self._after_response(call, response)
                 if step.kind == "return":
@@ -443,6 +453,19 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             if self._urlopen_is_hooked():
                 return self._urlopen_again(call, assert_same_host, release_conn)
             self._rewind(call)
+
+    def _refused_to_be_asked(self, call: Call, response: Any) -> bool:
+        """Tell whether the server does not know ``Expect``; the call is sent without it then."""
+        if response.status != 417 or call.expect_continue is None:
+            return False
+        response.drain_conn()
+        used = call.plan is None or call.plan.started
+        call.expect_continue = None
+        self._plan(call)
+        if call.body_pos is USED_UP and not used:
+            call.body_pos = None
+        self._rewind(call)
+        return True
 
     def _prepare(
         self,
@@ -481,6 +504,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             call.body,
             chunked=call.chunked,
             blocksize=self.conn_kw.get("blocksize", 16384),
+            expect_continue=call.expect_continue is not None,
         )
 
     def _request_headers(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -720,7 +744,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             response, call.retries, call.method, call.redirect
         ):
             call.phase = "reading the body"
-            response._deadline = call.deadline
+            response._bounds = call.bounds
             response._body = response.read(decode_content=response.decode_content)
 
     def _hand_over(self, call: Call, response: Any, conn: Any, lease: Lease) -> None:
@@ -740,7 +764,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 stream.deadline = None if call.deadline is None else call.deadline.at
                 if call.deadline is None and conn.sock is not None:
                     conn.sock.settimeout(conn.timeout)
-            response._on_finish(lease.end, call.deadline)
+            response._on_finish(lease.end, call.bounds)
         else:
             # Somebody's own response class: it cannot tell us when it is done, and must not give
             # back by itself what we have given back already.

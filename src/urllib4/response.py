@@ -34,7 +34,7 @@ from ._decoding import (
     get_decoder,
     load_brotli,
 )
-from ._http1.body import MAX_LINE_BYTES, ChunkedBody, parse_chunk_size
+from ._http1.body import MAX_LINE_BYTES, ChunkedBody, UntilCloseBody, parse_chunk_size
 from ._http1.message import Http1Response
 from .exceptions import (
     BodyNotHttplibCompatible,
@@ -58,7 +58,7 @@ except ImportError:  # a Python without OpenSSL
 
 
 if TYPE_CHECKING:
-    from ._call import Deadline
+    from ._call import Bounds
     from .util.retry import Retry
 
 __all__ = [
@@ -409,7 +409,7 @@ class HTTPResponse(BaseHTTPResponse):
         self._pool = pool
         self._connection = connection
         self._release: Callable[[bool], None] | None = None
-        self._deadline: Deadline | None = None
+        self._bounds: Bounds | None = None
         self._sock_shutdown = sock_shutdown
         self._decoded_buffer: BytesQueueBuffer | None = None
         self.chunk_left: int | None = None
@@ -504,13 +504,13 @@ class HTTPResponse(BaseHTTPResponse):
 
     # -- the end of the exchange -----------------------------------------------------------
 
-    def _on_finish(self, release: Callable[[bool], None], deadline: Deadline | None) -> None:
+    def _on_finish(self, release: Callable[[bool], None], bounds: Bounds | None) -> None:
         """Tell the response what to call, once, when it is done with its connection.
 
         :param release: takes whether the connection may carry another exchange.
-        :param deadline: bound on reading; for the error when it passes.
+        :param bounds: what may end reading from outside; for the error when it does.
         """
-        self._deadline = deadline
+        self._bounds = bounds
         self._release = release
         if self._is_complete():
             original = self._original_response
@@ -753,12 +753,22 @@ class HTTPResponse(BaseHTTPResponse):
         self._fp_bytes_read += count
         self.length_remaining = left = fp.length
         if fp.complete:
+            if self._bounds is not None and isinstance(fp.body, UntilCloseBody):
+                self._refuse_our_own_end(self._bounds)
             self._end_exchange(True)
         elif left and cut:
             if self.enforce_content_length:
                 raise IncompleteRead(self._fp_bytes_read, left)
             fp.close()
             self._abandon()
+
+    @staticmethod
+    def _refuse_our_own_end(bounds: Bounds) -> None:
+        """Raise if a body that lasts until the close ended because the call was cancelled."""
+        end = ProtocolError("the connection was shut down")
+        interruption = bounds.interruption(end, "reading the body")
+        if interruption is not None:
+            raise interruption
 
     def _has_ended(self, fp: Any) -> bool:
         # In this order: the ``isclosed()`` of a test double (responses) closes it, and says no.
@@ -832,6 +842,11 @@ class HTTPResponse(BaseHTTPResponse):
     def _fail(self, error: BaseException) -> NoReturn:
         """Close everything below and raise `error` as one of ours."""
         self._abandon()
+        bounds = self._bounds
+        if bounds is not None and isinstance(error, Exception):
+            interruption = bounds.interruption(error, "reading the body")
+            if interruption is not None:
+                raise interruption from error
         if isinstance(error, (IncompleteRead, HTTPException)):
             partial, expected = getattr(error, "partial", None), getattr(error, "expected", None)
             if isinstance(expected, int) and isinstance(partial, int) and expected == -partial:
@@ -845,8 +860,6 @@ class HTTPResponse(BaseHTTPResponse):
         if isinstance(error, TimeoutError) or (
             isinstance(error, BaseSSLError) and "timed out" in str(error)
         ):
-            if self._deadline is not None and self._deadline.expired:
-                raise self._deadline.error("reading the body") from error
             raise ReadTimeoutError(self._pool, None, "Read timed out.") from error
         if isinstance(error, BaseSSLError):
             raise SSLError(error) from error

@@ -34,12 +34,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip before any fixture is made: a script that is never played would be an error."""
+    for mark in item.iter_markers("needs"):
+        if not _is_installed(mark.args[0]):
+            pytest.skip(f"{mark.args[0]} is not installed")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     """Call the function over there, and fail with what it printed if it failed."""
-    for mark in pyfuncitem.iter_markers("needs"):
-        if importlib.util.find_spec(mark.args[0]) is None:
-            pytest.skip(f"{mark.args[0]} is not installed")
-    names = pyfuncitem._fixtureinfo.argnames
+    names = pyfuncitem._fixtureinfo.argnames  # without those that are autouse
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     finished = subprocess.run(
         [
@@ -58,6 +63,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
             pytrace=False,
         )
     return True
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
 
 
 def _environment() -> dict[str, str]:

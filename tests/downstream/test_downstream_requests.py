@@ -535,7 +535,8 @@ def test_a_forwarding_proxy_gets_whole_urls_on_one_connection(proxy: str) -> Non
         echoed = session.get("http://plain.test/echo?x=1#fragment", timeout=5).json()
         session.get("http://plain.test/keepalive", timeout=5)
         manager = session.adapters["http://"].proxy_manager[proxy]
-        (pool,) = (manager.pools[key] for key in manager.pools)
+        (key,) = manager.pools.keys()
+        pool = manager.pools[key]
         assert (pool.num_connections, pool.num_requests) == (1, 2)
 
     assert (echoed["target"], dict(echoed["headers"])["Host"]) == ("/echo?x=1", "plain.test")

@@ -128,6 +128,7 @@ def test_spelling_of_a_url_does_not_split_pools() -> None:
     urls = ("HTTP://A.example:80/x", "http://a.example/y", "http://a.EXAMPLE", "http://a.example?q")
     with PoolManager() as manager:
         pools = {id(manager.connection_from_url(f"{url}#fragment")) for url in urls}
+        pools.add(id(manager.connection_from_host("A.Example", scheme="HTTP")))
         assert len(pools) == len(manager.pools) == 1
 
 
@@ -392,16 +393,18 @@ def test_proxy_authentication_is_made_by_make_headers() -> None:
         assert origin.exchanges[0].header("Proxy-Authorization") is None
 
 
-def test_many_threads_that_ask_for_one_host_get_one_pool() -> None:
+def test_threads_that_ask_for_a_host_at_the_same_time_get_one_pool() -> None:
     """S1-7 under threads: two pools for a key would be two limits and twice the sockets."""
     barrier = threading.Barrier(8)
 
-    def ask(_: int) -> Any:
-        barrier.wait(PATIENCE)
-        return manager.connection_from_host("a.example")
+    class AllAtOnce(PoolManager):
+        def _new_pool(self, *args: Any, **kwargs: Any) -> Any:
+            barrier.wait(PATIENCE)  # nobody has found a pool
+            return super()._new_pool(*args, **kwargs)
 
-    with PoolManager() as manager, ThreadPoolExecutor(8) as threads:
-        assert len({id(pool) for pool in threads.map(ask, range(8))}) == 1
+    with AllAtOnce() as manager, ThreadPoolExecutor(8) as threads:
+        pools = threads.map(lambda _: manager.connection_from_host("a.example"), range(8))
+        assert len({id(pool) for pool in pools}) == 1
 
 
 def test_an_answer_in_flight_outlives_clear_and_its_connection_does_not() -> None:

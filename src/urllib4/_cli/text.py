@@ -128,7 +128,7 @@ class TextDecoder:
         try:
             self._decoder = _newline_decoder(charset)
             self._decoder.decode(b"")
-        except (LookupError, UnicodeError):
+        except (LookupError, ValueError):  # of which UnicodeError is one
             self._decoder = _newline_decoder("utf-8-sig")
 
     def feed(self, piece: bytes) -> str:
@@ -141,7 +141,7 @@ class TextDecoder:
 
 
 def _newline_decoder(charset: str) -> io.IncrementalNewlineDecoder:
-    b"".decode(charset)  # refuses codecs such as "hex" that are none for text
+    b"a".decode(charset, "replace")  # refuses codecs such as "hex" that are none for text
     # A BOM is no part of the text, wherever the charset was named.
     charset = "utf-8-sig" if codecs.lookup(charset).name == "utf-8" else charset
     return io.IncrementalNewlineDecoder(

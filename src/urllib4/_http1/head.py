@@ -183,6 +183,36 @@ def _excerpt(data: bytes) -> str:
     return shown + " ..." if colon or len(name) > 60 else shown
 
 
+def early_status(data: bytes) -> int | None:
+    """Return the status of the first final answer that `data` starts with.
+
+    None as long as its status line, or an interim (1xx) answer before it, is not complete; and for
+    what is no answer, which is found out when the head is read.
+    """
+    while True:
+        line, end, _ = data.partition(b"\n")
+        match = _STATUS_LINE.fullmatch(line.rstrip(b"\r")) if end else None
+        if match is None:
+            return None
+        status = int(match.group(2))
+        if status >= 200 or status == 101:
+            return status
+        _, blank, data = data.partition(b"\r\n\r\n")
+        if not blank:
+            return None
+
+
+def may_continue(data: bytes) -> bool:
+    """Tell whether `data` holds a whole 100 Continue before any final answer."""
+    while True:
+        head, blank, data = data.partition(b"\r\n\r\n")
+        match = _STATUS_LINE.match(head) if blank else None
+        if match is None or not match.group(2).startswith(b"1"):
+            return False
+        if match.group(2) == b"100":
+            return True
+
+
 # -- requests ------------------------------------------------------------------------------
 
 

@@ -37,6 +37,7 @@ class RequestPlan:
     :param body: as for :meth:`HTTPConnection.request`.
     :param chunked: send it chunked even if its length is known.
     :param blocksize: bytes read at a time from a file.
+    :param expect_continue: ask whether the body is wanted before it is sent (RFC 9110, 10.1.1).
     :raises ValueError: a method, name or value that must not be sent, several Host fields,
         a Content-Length that is not the body's, or both that and chunked.
     :raises TypeError: a header or body of a wrong type.
@@ -45,11 +46,13 @@ class RequestPlan:
 
     :ivar asks_upgrade: there is an Upgrade field, so that 101 may be the answer.
     :ivar fields: all fields but Host and Accept-Encoding, as they are to be sent.
+    :ivar expects_continue: the request says ``Expect: 100-continue``.
+    :ivar started: the body was asked for its first piece.
     """
 
     __slots__ = (
-        "_blocksize", "_body", "_declared", "_given", "_lines", "asks_upgrade", "fields",
-        "has_accept_encoding", "has_host", "is_chunked",
+        "_blocksize", "_body", "_declared", "_given", "_lines", "asks_upgrade", "expects_continue",
+        "fields", "has_accept_encoding", "has_host", "is_chunked", "started",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +63,7 @@ class RequestPlan:
         *,
         chunked: bool = False,
         blocksize: int = 16384,
+        expect_continue: bool = False,
     ) -> None:
         check_method(method)
         # Kept to recognise the request again, see `is_for`.
@@ -82,6 +86,12 @@ class RequestPlan:
         if "user-agent" not in values:
             self.fields.append(("User-Agent", default_user_agent()))
         self.fields.extend(given)
+        self.expects_continue = (
+            expect_continue and self._body is not None and "expect" not in values
+        )
+        if self.expects_continue:
+            self.fields.append(("Expect", "100-continue"))
+        self.started = False
         self._lines = b"".join(self._field_lines())
 
     def _choose_framing(
@@ -144,6 +154,7 @@ class RequestPlan:
         """
         if self._body is None:
             return
+        self.started = True
         chunks = body_to_chunks(self._body, method="", blocksize=self._blocksize).chunks
         sent = 0
         for chunk in chunks or ():

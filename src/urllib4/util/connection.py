@@ -47,7 +47,7 @@ def create_connection(
     """Return a socket that is connected to the first address of a host that answers.
 
     :param address: host and port; an IPv6 address may be in brackets.
-    :param timeout: seconds for the lookup of the name and **all** addresses of the host together,
+    :param timeout: seconds for the lookup of the name and **all** its addresses together,
         and the timeout of the socket afterwards.  None waits for ever; the default is ``socket.getdefaulttimeout()``.  An
         address that does not answer gets its share of the time only (at least `MIN_ATTEMPT`
         seconds if so much is left), so that the next one has a chance.
