@@ -4,6 +4,10 @@
     a well-behaved web server (tornado) over http, https and IPv6;
 ``script``
     a raw server that plays a conversation byte by byte, however wrong it is;
+``counting``
+    a fast raw server with a thread per connection, which counts them and records requests;
+``proxy``
+    a proxy that forwards and opens tunnels, with Basic authentication if asked for;
 ``certs``
     certificates made for the occasion: good, expired, for another host, for a client.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 from ._collections import HTTPHeaderDict
-from .exceptions import LocationParseError, MaxRetryError, URLSchemeUnknown
+from .exceptions import InsecureRedirectError, LocationParseError, MaxRetryError, URLSchemeUnknown
 from .util.retry import Retry
 from .util.url import Url, parse_url
 
@@ -113,6 +113,7 @@ def redirected(
     :param origin: URL of the host that a target alone was sent to.
     :raises LocationParseError: the location cannot be understood.
     :raises URLSchemeUnknown: it leads to neither http nor https.
+    :raises InsecureRedirectError: it leads from https to http, and the policy refuses that.
     """
     if origin is not None and location.startswith("//"):
         # Names a host (RFC 3986, 4.2); a target alone has no scheme for it.
@@ -123,6 +124,8 @@ def redirected(
         method = method if method == "HEAD" else "GET"
         headers = without_headers(headers, CONTENT_HEADERS)
     here = origin if origin is not None and url.startswith("/") else url
+    if not getattr(retries, "allow_downgrade", True) and _leaves_tls(here, target):
+        raise InsecureRedirectError(location)
     if not same_origin(here, target):
         unwanted = {_text(name).lower() for name in retries.remove_headers_on_redirect}
         headers = without_headers(headers, frozenset(unwanted | {"host"}))
@@ -139,6 +142,10 @@ def resolve_location(url: str, location: str) -> str:
     if scheme not in (None, "http", "https"):
         raise URLSchemeUnknown(scheme)
     return target
+
+
+def _leaves_tls(url: str, target: str) -> bool:
+    return parse_url(url).scheme == "https" and parse_url(target).scheme == "http"
 
 
 def same_origin(url: str, other: str) -> bool:

@@ -67,9 +67,11 @@ class Uploader:
         with memoryview(piece) as view:
             sent = 0
             while True:
-                sent += self._send_some(view[sent:])
+                # Asked before each write: after the last one the request is whole, and an
+                # answer, whatever it says, leaves a connection that can be used again.
                 if self._is_refused():
                     return False
+                sent += self._send_some(view[sent:])
                 if sent == len(view):
                     return True
                 self._wait()

@@ -283,6 +283,19 @@ class LocationParseError(LocationValueError):
         self.location = location
 
 
+class InsecureRedirectError(LocationValueError):
+    """A redirect leads from https to http, and ``Retry(allow_downgrade=False)`` refuses that.
+
+    :param location: where it leads; ``.location`` keeps it.
+    """
+
+    def __init__(self, location: str) -> None:
+        super().__init__(
+            f"refused to follow a redirect from https to http: {_without_any_userinfo(location)}"
+        )
+        self.location = location
+
+
 class URLSchemeUnknown(LocationValueError):
     """A URL has a scheme that nothing here can speak.
 

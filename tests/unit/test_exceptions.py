@@ -81,6 +81,7 @@ INSTANCES = [
     exceptions.InvalidChunkLength(LIVE, b"xyz"),
     exceptions.HeaderParsingError(["defect"], b"rest"),
     exceptions.HeadTooLargeError(1024),
+    exceptions.InsecureRedirectError("http://example.com/"),
     exceptions.ResponseTooLargeError(1024),
     exceptions.ResponseTooLargeError(100, "expansion"),
 ]

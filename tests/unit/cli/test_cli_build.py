@@ -126,9 +126,7 @@ def test_data_is_joined_and_sent_as_a_form(
     assert request.headers["content-type"] == "application/x-www-form-urlencoded"
 
 
-def test_a_file_is_streamed_with_its_length(
-    request_of: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_file_is_streamed_with_its_length(request_of: Callable[..., Any], tmp_path: Path) -> None:
     """However large it is, it is not read into memory."""
     (tmp_path / "f").write_bytes(b"content")
     request = request_of("-d", f"@{tmp_path}/f")

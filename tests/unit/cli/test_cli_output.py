@@ -123,12 +123,10 @@ class TestWithoutRich:
     def test_text_is_shown_with_a_newline_at_its_end(self, terminal: Callable[..., Any]) -> None:
         assert _shown(terminal(), b"one\r\ntwo", "text/plain") == "one\ntwo\n"
 
-    def test_json_is_shown_as_it_comes(self, terminal: Callable[..., Any]) -> None:
-        assert _shown(terminal(), b'{"a":1}', "application/json") == '{"a":1}\n'
+    def test_json_is_indented(self, terminal: Callable[..., Any]) -> None:
+        assert _shown(terminal(), b'{"a":1}', "application/json") == '{\n  "a": 1\n}\n'
 
-    def test_escape_sequences_do_not_reach_the_terminal(
-        self, terminal: Callable[..., Any]
-    ) -> None:
+    def test_escape_sequences_do_not_reach_the_terminal(self, terminal: Callable[..., Any]) -> None:
         for content_type in ("text/plain", "application/json", "text/html"):
             shown = _shown(terminal(), b'"\x1b]0;title\x07 \xc2\x9b2J\r"', content_type)
             assert shown == '"\\x1b]0;title\\x07 \\x9b2J\n"\n'
@@ -152,9 +150,7 @@ class TestWithRich:
     def test_what_is_no_json_is_shown_as_it_came(self, terminal: Callable[..., Any]) -> None:
         assert _without_colours(_shown(terminal(), b"{oops", "x/y+json")) == "{oops\n"
 
-    def test_escape_sequences_do_not_reach_the_terminal(
-        self, terminal: Callable[..., Any]
-    ) -> None:
+    def test_escape_sequences_do_not_reach_the_terminal(self, terminal: Callable[..., Any]) -> None:
         for content_type in ("text/plain", "application/json", "text/html"):
             shown = _shown(terminal(), b"\x1b]0;title\x07 [red]", content_type)
             assert _without_colours(shown) == "\\x1b]0;title\\x07 [red]\n"
