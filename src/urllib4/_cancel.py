@@ -97,7 +97,7 @@ def interruptible(cancel: CancelToken | None, sock: Any) -> Iterator[None]:
     if cancel is None:
         yield
         return
-    with socket.socket(fileno=socket.dup(sock.fileno())) as second:  # type: ignore[attr-defined]
+    with socket.socket(fileno=socket.dup(sock.fileno())) as second:
         forget = cancel.on_cancel(lambda: interrupt(second))
         try:
             yield

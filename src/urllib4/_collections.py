@@ -74,7 +74,7 @@ class RecentlyUsedContainer(MutableMapping[_K, _V]):
         self.dispose_func = dispose_func
         self._container: OrderedDict[_K, _V] = OrderedDict()  # from the oldest to the youngest
         #: Guards ``_container``, its order and ``_maxsize``.
-        self.lock = RLock()
+        self.lock: Any = RLock()
 
     @property
     def maxsize(self) -> int:

@@ -83,10 +83,10 @@ if TYPE_CHECKING:
 ConnectionError = ConnectionError
 BrokenPipeError = BrokenPipeError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: The default port of each scheme.
-port_by_scheme = {"http": 80, "https": 443}
+port_by_scheme: dict[str, int] = {"http": 80, "https": 443}
 
 #: A clock before this date makes certificates look not yet valid; it moves with releases.
 RECENT_DATE = datetime.date(2025, 1, 1)
@@ -841,7 +841,7 @@ class HTTPSConnection(HTTPConnection):
         assert_hostname: str | None | Literal[False] = None,
         assert_fingerprint: str | None = None,
         server_hostname: str | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: Any = None,
         ca_certs: str | None = None,
         ca_cert_dir: str | None = None,
         ca_cert_data: None | str | bytes = None,
@@ -869,7 +869,7 @@ class HTTPSConnection(HTTPConnection):
         self.key_password = key_password
         self.key_data = key_data
         self.cert_data = cert_data
-        self.ssl_context = ssl_context
+        self.ssl_context: Any = ssl_context
         self.server_hostname = server_hostname
         self.assert_hostname = assert_hostname
         self.assert_fingerprint = assert_fingerprint
@@ -975,7 +975,7 @@ class HTTPSConnection(HTTPConnection):
             self.is_verified = False
             self.proxy_is_verified = result.is_verified
         else:
-            self.is_verified = result.is_verified
+            self.is_verified: bool = result.is_verified
 
     def _wrap(self, config: _tls.TLSConfig, hostname: str, tls_in_tls: bool) -> _tls.TLSResult:
         cancel = None if self._call is None else self._call.cancel
@@ -994,7 +994,7 @@ class HTTPSConnection(HTTPConnection):
         """Run the handshake with an https proxy; what is target's own does not apply to it."""
         self._arm_socket()
         result = self._wrap(self._proxy_tls_config(), hostname, False)
-        self.proxy_is_verified = result.is_verified
+        self.proxy_is_verified: bool | None = result.is_verified
         return result.sock
 
     def _tls_config(self) -> _tls.TLSConfig:
@@ -1061,6 +1061,6 @@ class DummyConnection:
 
 
 if ssl is None:
-    HTTPSConnection = DummyConnection  # type: ignore[misc, assignment]
+    HTTPSConnection = DummyConnection  # type: ignore[misc]
 
 VerifiedHTTPSConnection = HTTPSConnection

@@ -84,7 +84,7 @@ from .util.url import Url, _encode_target, _normalize_host, parse_url
 
 __all__ = ["ConnectionPool", "HTTPConnectionPool", "HTTPSConnectionPool", "connection_from_url"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # The standard class, as it is before gevent or others replace it in its module.
 _STD_LIFO_QUEUE = queue.LifoQueue
@@ -165,7 +165,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     :ivar num_requests: requests sent so far, retries included.
     """
 
-    scheme = "http"
+    scheme: str | None = "http"
     ConnectionCls: Any = HTTPConnection
     #: What responses are wrapped in.
     ResponseCls: Any = HTTPResponse
@@ -197,7 +197,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         self.retries: Any = Retry.DEFAULT if retries is None else retries
         self.block = block
         self.proxy = _proxy
-        self.proxy_headers = _proxy_headers or {}
+        self.proxy_headers: Mapping[str, str] = _proxy_headers or {}
         self.proxy_config = _proxy_config
         self.conn_kw = conn_kw
         if self.proxy is not None:
@@ -205,8 +205,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             self.conn_kw.setdefault("socket_options", [])
             self.conn_kw["proxy"] = self.proxy
             self.conn_kw["proxy_config"] = self.proxy_config
-        self.num_connections = 0
-        self.num_requests = 0
+        self.num_connections: int = 0
+        self.num_requests: int = 0
         # Guards the two counters and the step from open to closed or retired.
         self._lock = threading.Lock()
         self._retired = False
@@ -232,11 +232,14 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
     def _new_conn(self) -> Any:
         """Make a connection object; it connects when it is first used."""
-        with self._lock:
-            self.num_connections += 1
-            number = self.num_connections
+        number = self._count_connection()
         log.debug("Starting new HTTP connection (%d): %s:%s", number, self.host, self.port or "80")
         return self._connection(self.ConnectionCls, {})
+
+    def _count_connection(self) -> int:
+        with self._lock:
+            self.num_connections += 1
+            return self.num_connections
 
     def _connection(self, cls: Any, options: dict[str, Any]) -> Any:
         # A connection knows its target from set_tunnel(): its own host is whom it connects to.
@@ -516,6 +519,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 merged[name] = value
             return merged
         return headers
+
+    @property
+    def _origin(self) -> str:
+        """The URL of the host that this pool leads to."""
+        port = self.port or port_by_scheme.get(self.scheme or "http", 80)
+        return f"{self.scheme}://{self._tunnel_host}:{port}"
 
     @property
     def _route(self) -> Any:
@@ -814,7 +823,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             call.url,
             step.location,
             call.headers,
-            origin=f"{self.scheme}://{self._tunnel_host}:{self.port or port_by_scheme[self.scheme]}",
+            origin=self._origin,
         )
         if following.drops_body:
             call.body = None
@@ -910,7 +919,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         # Overrides may not know the newer keyword: only who uses it passes it on.
         options = call.options if call.cancel is None else {**call.options, "cancel": call.cancel}
         timeout = call.timeout.clone()
-        timeout._running_deadline = call.deadline  # type: ignore[attr-defined]
+        timeout._running_deadline = call.deadline
         return self.urlopen(
             call.method,
             call.url,
@@ -991,7 +1000,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
     may be changed until the first connection is made.
     """
 
-    scheme = "https"
+    scheme: str | None = "https"
     ConnectionCls: Any = HTTPSConnection
 
     def __init__(
@@ -1044,9 +1053,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
 
     def _new_conn(self) -> Any:
         """Make a connection object; it connects when it is first used."""
-        with self._lock:
-            self.num_connections += 1
-            number = self.num_connections
+        number = self._count_connection()
         log.debug(
             "Starting new HTTPS connection (%d): %s:%s", number, self.host, self.port or "443"
         )

@@ -359,7 +359,7 @@ class IncompleteRead(HTTPError, httplib_IncompleteRead):
         # The standard library's constructor would take the numbers for bytes.
         Exception.__init__(self, partial, expected)
         self.partial = partial  # type: ignore[assignment]
-        self.expected = expected
+        self.expected: int | None = expected
 
     def __repr__(self) -> str:
         return f"IncompleteRead({self.partial!r} bytes read, {self.expected} more expected)"
@@ -377,8 +377,8 @@ class InvalidChunkLength(HTTPError, httplib_IncompleteRead):
 
     def __init__(self, response: Any, length: bytes) -> None:
         Exception.__init__(self, response, length)
-        self.partial = response.tell()
-        self.expected = response.length_remaining
+        self.partial: Any = response.tell()
+        self.expected: int | None = response.length_remaining
         self.response = response
         self.length = length
 

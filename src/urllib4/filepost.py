@@ -15,7 +15,7 @@ _TYPE_FIELDS_SEQUENCE = Iterable[tuple[str, _TYPE_FIELD_VALUE_TUPLE] | RequestFi
 _TYPE_FIELDS = _TYPE_FIELDS_SEQUENCE | Mapping[str, _TYPE_FIELD_VALUE_TUPLE]
 
 #: Stream writer that encodes text as UTF-8.
-writer = codecs.lookup("utf-8").streamwriter
+writer: Any = codecs.lookup("utf-8").streamwriter
 
 # RFC 2046, 5.1.1: 1 to 70 of these, no space at the end.  The characters of a token (RFC 9110,
 # 5.6.2) that are missing there are as harmless, and boundaries with ! or # are in use.

@@ -39,7 +39,7 @@ from .util.url import Url, parse_url
 
 __all__ = ["PoolManager", "ProxyManager", "proxy_from_url"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Pool keywords that make no sense without TLS.
 SSL_KEYWORDS = (
@@ -272,7 +272,9 @@ class PoolManager(RequestMethods):
             num_pools, dispose_func=_retire
         )
         self.pool_classes_by_scheme = dict(self.pool_classes_by_scheme)
-        self.key_fn_by_scheme = key_fn_by_scheme.copy()
+        self.key_fn_by_scheme: dict[str, Callable[[Mapping[str, Any]], Any]] = (
+            key_fn_by_scheme.copy()
+        )
         # Makes "is it there? no: put it there" one step, so that two threads get the same pool.
         self._making = threading.Lock()
         watch(self)
@@ -588,10 +590,10 @@ class ProxyManager(PoolManager):
             raise LocationValueError("the proxy URL has no host")
         if not proxy.port:
             proxy = proxy._replace(port=port_by_scheme.get(proxy.scheme, 80))
-        self.proxy = proxy
-        self.proxy_headers = proxy_headers or {}
+        self.proxy: Url | None = proxy
+        self.proxy_headers: Mapping[str, str] = proxy_headers or {}
         self.proxy_ssl_context = proxy_ssl_context
-        self.proxy_config = ProxyConfig(
+        self.proxy_config: ProxyConfig | None = ProxyConfig(
             proxy_ssl_context,
             use_forwarding_for_https,
             proxy_assert_hostname,

@@ -76,7 +76,7 @@ __all__ = [
     "is_fp_closed",
 ]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Most that is read and thrown away to save a connection, bytes and seconds: beyond that a
 #: new connection is cheaper (Go reads 2 KiB, curl nothing).
@@ -136,7 +136,7 @@ class BaseHTTPResponse(io.IOBase):
         request_url: str | None,
         retries: Retry | None = None,
     ) -> None:
-        self.headers = headers if isinstance(headers, HTTPHeaderDict) else HTTPHeaderDict(headers)
+        self.headers: HTTPHeaderDict = headers if isinstance(headers, HTTPHeaderDict) else HTTPHeaderDict(headers)
         self.status = status
         self.version = version
         self.version_string = version_string
@@ -147,7 +147,7 @@ class BaseHTTPResponse(io.IOBase):
         self._retries: Retry | None = None
         if retries is not None:
             self.retries = retries
-        self.chunked = False
+        self.chunked: bool = False
         self._decoder: ContentDecoder | None = None
         self._decoder_known = False
         self.length_remaining: int | None = None
@@ -431,7 +431,7 @@ class HTTPResponse(BaseHTTPResponse):
 
     def _init_framing(self, request_method: str | None) -> None:
         """Derive framing from the headers, for a body that was not framed by our own reader."""
-        self.chunked = self._says_chunked()
+        self.chunked: bool = self._says_chunked()
         self.length_remaining = self._init_length(request_method)
 
     def _says_chunked(self) -> bool:

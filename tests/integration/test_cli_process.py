@@ -119,6 +119,19 @@ def test_a_reader_that_had_enough_is_no_error(server: DummyServer) -> None:
         assert process.wait(PATIENCE) == 0
 
 
+def test_content_is_handed_on_as_it_comes(script: ScriptedServer) -> None:
+    """An endless stream of events is seen while it lasts."""
+    seen = threading.Event()
+    script.accept().expect(b"GET / ").send(b"HTTP/1.1 200 OK\r\n\r\nfirst").pause_until(seen).send(
+        b"second"
+    ).close()
+    with _started(script.url) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5) == b"first"
+        seen.set()
+        assert process.communicate(timeout=PATIENCE) == (b"second", b"")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
 def test_output_that_cannot_be_written_is_one_line(server: DummyServer) -> None:
     with open("/dev/full", "wb") as full:

@@ -309,7 +309,8 @@ def test_verbose_tells_the_whole_story(run: Run, server: DummyServer, ca_file: s
     assert lines[1].endswith(", certificate verified")
     assert "> GET /redirect?target=/set_cookie?a=b HTTP/1.1" in lines
     assert "< HTTP/1.1 303 See Other" in lines
-    assert f"* Reused the connection to 127.0.0.1 port {server.https_port}" in lines
+    reused = f"* Reused the connection to 127.0.0.1 port {server.https_port}"
+    assert [line for line in lines if line.startswith("* Reused")] == [reused]
     assert "> GET /set_cookie?a=b HTTP/1.1" in lines
     assert "< HTTP/1.1 200 OK" in lines
     times = [line for line in lines if line.startswith("* Times: ")]

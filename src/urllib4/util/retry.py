@@ -36,7 +36,7 @@ from .util import reraise, to_str
 
 __all__ = ["RequestHistory", "Retry"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _R = TypeVar("_R", bound="Retry")
 
@@ -232,18 +232,18 @@ class Retry:
         self.status = status
         self.other = other
         self.allowed_methods = allowed_methods
-        self.status_forcelist = status_forcelist or set()
+        self.status_forcelist: Collection[int] = status_forcelist or set()
         self.backoff_factor = backoff_factor
         self.backoff_max = backoff_max
         self.raise_on_redirect = raise_on_redirect
         self.raise_on_status = raise_on_status
-        self.history = tuple(history or ())
+        self.history: tuple[RequestHistory, ...] = tuple(history or ())
         self.respect_retry_after_header = respect_retry_after_header
         self.backoff_jitter = backoff_jitter
         self.retry_after_max = retry_after_max
         self.allow_downgrade = allow_downgrade
         self._check(remove_headers_on_redirect)
-        self.remove_headers_on_redirect = frozenset(
+        self.remove_headers_on_redirect: frozenset[str] = frozenset(
             _header_name(name) for name in remove_headers_on_redirect
         )
 

@@ -30,9 +30,6 @@ try:
         OPENSSL_VERSION,
         PROTOCOL_TLS,
         PROTOCOL_TLS_CLIENT,
-        OP_NO_SSLv2,
-        OP_NO_SSLv3,
-        TLSVersion,
         VerifyFlags,
         VerifyMode,
     )
@@ -40,23 +37,24 @@ try:
     VERIFY_X509_STRICT = VerifyFlags.VERIFY_X509_STRICT
     # Python 3.10 has the value but no name for it.
     VERIFY_X509_PARTIAL_CHAIN = getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)
-    PROTOCOL_SSLv23 = PROTOCOL_TLS
     #: Whether a context can be told never to look at the common name.
     HAS_NEVER_CHECK_COMMON_NAME = ssl.HAS_NEVER_CHECK_COMMON_NAME
 except ImportError:
     ssl = None  # type: ignore[assignment]
     OPENSSL_VERSION = ""  # type: ignore[misc]
-    TLSVersion = None  # type: ignore[assignment,misc]
     CERT_REQUIRED = 2  # type: ignore[misc,assignment]
     OP_NO_COMPRESSION = 0x20000  # type: ignore[misc,assignment]
     OP_NO_TICKET = 0x4000  # type: ignore[misc,assignment]
-    OP_NO_SSLv2 = 0x1000000  # type: ignore[misc,assignment]
-    OP_NO_SSLv3 = 0x2000000  # type: ignore[misc,assignment]
-    PROTOCOL_SSLv23 = PROTOCOL_TLS = 2  # type: ignore[misc,assignment]
+    PROTOCOL_TLS = 2  # type: ignore[misc,assignment]
     PROTOCOL_TLS_CLIENT = 16  # type: ignore[misc,assignment]
     VERIFY_X509_STRICT = 0x20  # type: ignore[assignment]
     VERIFY_X509_PARTIAL_CHAIN = 0x80000
     HAS_NEVER_CHECK_COMMON_NAME = False
+
+TLSVersion: Any = None if ssl is None else ssl.TLSVersion
+OP_NO_SSLv2: int = 0x1000000 if ssl is None else ssl.OP_NO_SSLv2
+OP_NO_SSLv3: int = 0x2000000 if ssl is None else ssl.OP_NO_SSLv3
+PROTOCOL_SSLv23: Any = PROTOCOL_TLS
 
 #: True while `urllib4.contrib.pyopenssl` is injected.
 IS_PYOPENSSL = False

@@ -60,15 +60,15 @@ class SSLTransport:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._validate_ssl_context_for_tls_in_tls(ssl_context)
-        self.incoming = ssl.MemoryBIO()
-        self.outgoing = ssl.MemoryBIO()
+        self.incoming: Any = ssl.MemoryBIO()
+        self.outgoing: Any = ssl.MemoryBIO()
         self.suppress_ragged_eofs = suppress_ragged_eofs
         self.socket = socket
         self._unsent = memoryview(b"")
         # As in socket.socket: files made of this transport keep the descriptor open.
         self._io_refs = 0
         self._closed = False
-        self.sslobj = ssl_context.wrap_bio(
+        self.sslobj: Any = ssl_context.wrap_bio(
             self.incoming, self.outgoing, server_hostname=server_hostname
         )
         if lender is not None:

@@ -96,8 +96,8 @@ class Timeout:
     ) -> None:
         self._connect = self._validate_timeout(connect, "connect")
         self._read = self._validate_timeout(read, "read")
-        self.total = self._validate_timeout(total, "total")
-        self.deadline = self._validate_timeout(deadline, "deadline")
+        self.total: _TYPE_TIMEOUT = self._validate_timeout(total, "total")
+        self.deadline: _TYPE_TIMEOUT = self._validate_timeout(deadline, "deadline")
         if self.deadline is _DEFAULT_TIMEOUT:
             raise ValueError("A deadline has no default: it must be an int, float or None.")
         self._start_connect: float | None = None

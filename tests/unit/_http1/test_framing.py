@@ -26,7 +26,9 @@ def head_of(fields: bytes, status: int = 200, version: int = 11) -> ResponseHead
     return parse_response_head(block)
 
 
-@pytest.mark.parametrize("fields", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize(
+    "fields", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"]
+)
 @pytest.mark.parametrize(
     ("method", "status"),
     [("HEAD", 200), ("HEAD", 404), ("GET", 204), ("GET", 304), ("GET", 100), ("GET", 199),

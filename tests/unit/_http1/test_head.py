@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http.client import BadStatusLine, HTTPException
 
 import pytest
@@ -142,9 +143,7 @@ def test_the_error_for_a_bad_status_line_shows_only_its_start() -> None:
         (b"A: 1\r\nA: 2\r\n 3\r\n", [("A", "1"), ("A", "2 3")]),
     ],
 )
-def test_fields_are_names_and_trimmed_values(
-    lines: bytes, fields: list[tuple[str, str]]
-) -> None:
+def test_fields_are_names_and_trimmed_values(lines: bytes, fields: list[tuple[str, str]]) -> None:
     assert fields_of(lines) == fields
     assert fields_of(lines) == fields  # from the memo, where there is one
     assert list(parse_fields(lines + b"\r\n").iteritems()) == fields
@@ -181,7 +180,7 @@ def test_lines_that_others_read_differently_are_refused(lines: bytes, reason: st
 
 @pytest.mark.parametrize("line", [b"HTTP/1.1 200 O\rK", b"HTTP/1.1 200 O\0K", b"HTTP/1.1 200 \r"])
 def test_a_status_line_holds_no_cr_and_no_nul(line: bytes) -> None:
-    with pytest.raises(ProtocolError, match="bare CR|NUL"):
+    with pytest.raises(ProtocolError, match=r"bare CR|NUL"):
         parse_response_head(line + b"\r\n\r\n")
 
 
@@ -198,12 +197,11 @@ def test_a_line_that_is_no_field_is_left_out_and_told(line: bytes) -> None:
 )
 def test_what_is_said_about_a_bad_line_holds_no_value(line: bytes) -> None:
     try:
-        parsed = parse_response_head(OK + line + b"\r\n\r\n")
+        told = repr(parse_response_head(OK + line + b"\r\n\r\n").defects)
     except ProtocolError as error:
-        assert "secret" not in str(error)
-    else:
-        assert parsed.defects
-        assert "secret" not in repr(parsed.defects)
+        told = str(error)
+    assert len(told) > 3
+    assert "secret" not in told
 
 
 def test_the_number_of_lines_is_bounded() -> None:
@@ -232,16 +230,14 @@ def test_any_bytes_are_a_head_or_an_error_of_ours(
     block = end.join(lines) + tail
     for parse in (parse_response_head, parse_fields):
         for data in (block, block + b"\r\n\r\n"):
-            try:
+            with suppress(ProtocolError, HTTPException):
                 parse(data)
-            except (ProtocolError, HTTPException):
-                pass
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", fullmatch=True)
-VALUES = st.text(
-    st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=20
-).map(lambda text: text.strip(" \t"))
+VALUES = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=20).map(
+    lambda text: text.strip(" \t")
+)
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=8))

@@ -134,7 +134,7 @@ def test_a_large_destination_is_received_into_without_a_copy() -> None:
     assert stream.buffered == 0
     assert stream.readinto1(memoryview(target)[:10]) == 10
     assert stream.buffered == BUFFER_BYTES - 10
-    assert stream.readinto1(memoryview(b"")) == 0
+    assert stream.readinto1(memoryview(bytearray())) == 0
 
 
 def test_readinto_fills_or_ends() -> None:

@@ -218,9 +218,17 @@ def test_what_is_no_url_is_refused_without_showing_credentials(url: str, message
 
 @pytest.mark.parametrize(
     ("url", "name"),
-    [("http://h/a/b.txt?q#f", "b.txt"), ("http://h/%2e%2e%2fx", "%2E%2E%2Fx"), ("http://h/a/", None),
-     ("http://h", None), ("http://h/a/..", None), ("http://h/c:x", None), ("http://h/%00", "%00")],
-)  # fmt: skip
+    [
+        ("http://h/a/b.txt?q#f", "b.txt"),
+        ("http://h/%2e%2e%2fx", "%2E%2E%2Fx"),
+        ("http://h/%00", "%00"),
+        ("http://h/a/", None),
+        ("http://h", None),
+        ("http://h/a/..", None),
+        ("http://h/c:x", None),
+        ("http://h/a\\b", "a%5Cb"),
+    ],
+)
 def test_a_remote_name_is_a_plain_file_name_or_refused(url: str, name: str | None) -> None:
     """A URL may come from anywhere: it must not choose a directory."""
     if name is None:

@@ -36,10 +36,14 @@ def test_an_error_leaves_nothing_and_keeps_what_was_there(
     target = tmp_path / "f"
     target.write_bytes(b"before")
     with pytest.raises(error), output.saved_file(str(target)) as file:
-        file.write(b"half")
-        raise error
+        _write_half(file, error)
     assert target.read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["f"]
+
+
+def _write_half(file: Any, error: type[BaseException]) -> None:
+    file.write(b"half")
+    raise error
 
 
 def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
@@ -68,9 +72,8 @@ def test_a_device_is_written_and_not_replaced() -> None:
 
 @pytest.mark.parametrize("path", ["no/such/directory", "."])
 def test_a_file_that_cannot_be_written_is_named(path: str) -> None:
-    with pytest.raises(CommandError, match="cannot write") as caught:
-        with output.saved_file(path):
-            pytest.fail("nothing may be sent")
+    with pytest.raises(CommandError, match="cannot write") as caught, output.saved_file(path):
+        pytest.fail("nothing may be sent")
     assert caught.value.code == 7
     assert path in str(caught.value)
 

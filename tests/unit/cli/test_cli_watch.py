@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from urllib4._cli.watch import Watch, times_text
@@ -40,6 +42,16 @@ def test_telling_takes_no_time() -> None:
         clock.now += 1
         watch.remark("something")
     assert watch.running().seconds == {"send": 1.0}
+
+
+def test_there_is_no_tls_phase_without_tls() -> None:
+    """What connecting takes besides its steps is a handshake only if there is one."""
+    clock = Clock()
+    watch = Watch(lambda mark, text: None, clock=clock)
+    with watch.phase("TLS"):
+        clock.now += 1
+    watch.secured(SimpleNamespace(sock=object()))
+    assert watch.running().seconds == {}
 
 
 def test_an_error_ends_an_exchange() -> None:
