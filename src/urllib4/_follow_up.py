@@ -26,6 +26,14 @@ CONTENT_HEADERS = frozenset(
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+class _FollowedByCaller(int):
+    """A false value for a pool's `redirect`: whoever calls the pool follows redirects himself."""
+
+
+#: Tells a pool not to follow redirects, and not to read the body of one beforehand either.
+FOLLOWED_BY_CALLER = _FollowedByCaller(0)
+
+
 class Step(NamedTuple):
     """What to do after an answer.
 
@@ -50,7 +58,7 @@ def may_follow(response: Any, retries: Any, method: str, redirect: bool) -> bool
     status = response.status
     if 200 <= status < 300 and not retries.status_forcelist:
         return False
-    if redirect and response.get_redirect_location():
+    if (redirect or redirect is FOLLOWED_BY_CALLER) and response.get_redirect_location():
         return True
     return bool(retries.is_retry(method, status, "retry-after" in response.headers))
 

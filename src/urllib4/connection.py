@@ -58,7 +58,7 @@ from .response import HTTPResponse
 from .util import connection as _connection
 from .util.request import SKIP_HEADER
 from .util.response import assert_header_parsing
-from .util.ssl_ import resolve_cert_reqs
+from .util.ssl_ import assert_fingerprint, resolve_cert_reqs
 from .util.ssl_ import ssl_wrap_socket as ssl_wrap_socket
 from .util.ssl_match_hostname import CertificateError as CertificateError
 from .util.ssl_match_hostname import match_hostname as match_hostname
@@ -104,6 +104,7 @@ _STD_STEPS = tuple(getattr(_Std, name) for name in _STEPS)
 _STD_GETRESPONSE = _Std.getresponse
 
 
+_OWN_SSL_WRAP_SOCKET = ssl_wrap_socket
 _OWN_CREATE_CONNECTION = _connection.create_connection
 
 
@@ -981,6 +982,8 @@ class HTTPSConnection(HTTPConnection):
         cancel = None if self._call is None else self._call.cancel
         try:
             with interruptible(cancel, self.sock):
+                if ssl_wrap_socket is not _OWN_SSL_WRAP_SOCKET:
+                    return self._wrap_by_replacement(config, hostname, tls_in_tls)
                 return _tls.wrap(self.sock, config, hostname, tls_in_tls=tls_in_tls)
         except CertificateError as error:
             log.warning(
@@ -989,6 +992,29 @@ class HTTPSConnection(HTTPConnection):
                 getattr(error, "_peer_cert", None),
             )
             raise
+
+    def _wrap_by_replacement(
+        self, config: _tls.TLSConfig, hostname: str, tls_in_tls: bool
+    ) -> _tls.TLSResult:
+        """Use what somebody (httpretty) put in the place of `ssl_wrap_socket` in this module."""
+        sock = ssl_wrap_socket(
+            sock=self.sock,
+            keyfile=config.key_file,
+            certfile=config.cert_file,
+            key_password=config.key_password,
+            cert_reqs=config.cert_reqs,
+            ca_certs=config.ca_certs,
+            ca_cert_dir=config.ca_cert_dir,
+            ca_cert_data=config.ca_cert_data,
+            server_hostname=config.server_hostname or hostname,
+            ssl_context=config.ssl_context,
+            tls_in_tls=tls_in_tls,
+        )
+        if config.assert_fingerprint:
+            assert_fingerprint(sock.getpeercert(binary_form=True), config.assert_fingerprint)
+            return _tls.TLSResult(sock, True)
+        required = resolve_cert_reqs(config.cert_reqs) == _tls.CERT_REQUIRED
+        return _tls.TLSResult(sock, required)
 
     def _connect_tls_proxy(self, hostname: str, sock: Any) -> Any:
         """Run the handshake with an https proxy; what is target's own does not apply to it."""

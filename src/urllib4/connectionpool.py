@@ -36,6 +36,7 @@ from ._cancel import CancelToken
 from ._collections import HTTPHeaderDict
 from ._deadline import Deadline
 from ._follow_up import (
+    FOLLOWED_BY_CALLER,
     Step,
     after_response,
     as_retry,
@@ -800,14 +801,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
     def _preload_last(self, call: Call, response: Any) -> None:
         """Read the body that was left alone because it might have been thrown away."""
-        if (
-            isinstance(response, HTTPResponse)
-            and call.options["preload_content"]
-            and response.status != 101
-            and response._body is None
-            and response._fp is not None
-        ):
-            response._body = response.read(decode_content=response.decode_content)
+        if call.redirect is FOLLOWED_BY_CALLER and response.get_redirect_location():
+            return
+        if call.options["preload_content"]:
+            preload(response)
 
     def _go_on(self, call: Call, step: Step, response: Any, assert_same_host: bool) -> None:
         """Turn the call into the next request."""
@@ -895,11 +892,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
         :raises UnrewindableBodyError: it was used up by the attempt before.
         """
-        if call.body_pos is USED_UP:
-            raise UnrewindableBodyError(
-                "The request body is an iterator or a stream without seek, and was used up by the "
-                "attempt before: it cannot be sent again."
-            )
+        check_unused(call.body_pos)
         call.body_pos = set_file_position(call.body, call.body_pos)
 
     # -- tracers ---------------------------------------------------------------------------
@@ -914,8 +907,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _urlopen_again(
         self, call: Call, assert_same_host: bool, release_conn: bool | None
     ) -> BaseHTTPResponse:
-        if call.body_pos is USED_UP:
-            self._rewind(call)
+        check_unused(call.body_pos)
         # Overrides may not know the newer keyword: only who uses it passes it on.
         options = call.options if call.cancel is None else {**call.options, "cancel": call.cancel}
         timeout = call.timeout.clone()
@@ -938,6 +930,29 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
 
 _ORIGINAL_URLOPEN = HTTPConnectionPool.urlopen
+
+
+def preload(response: Any) -> None:
+    """Read the body of a response that turned out to be the last, unless it was read already."""
+    if (
+        isinstance(response, HTTPResponse)
+        and response.status != 101
+        and response._body is None
+        and response._fp is not None
+    ):
+        response._body = response.read(decode_content=response.decode_content)
+
+
+def check_unused(body_pos: Any) -> None:
+    """Refuse to send a body again that was used up by the attempt before.
+
+    :raises UnrewindableBodyError: `body_pos` says that it was.
+    """
+    if body_pos is USED_UP:
+        raise UnrewindableBodyError(
+            "The request body is an iterator or a stream without seek, and was used up by the "
+            "attempt before: it cannot be sent again."
+        )
 
 
 def _check_size(maxsize: Any, block: bool) -> None:

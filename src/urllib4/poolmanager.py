@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from ._base_connection import ProxyConfig
-from ._call import running_deadline
+from ._call import mark_used, running_deadline
 from ._collections import HTTPHeaderDict, RecentlyUsedContainer
-from ._follow_up import after_response, as_retry, redirected
+from ._follow_up import FOLLOWED_BY_CALLER, after_response, as_retry, redirected
 from ._fork import watch
 from ._request_methods import RequestMethods
 from ._route import route_for
@@ -23,6 +23,8 @@ from .connection import HTTPSConnection, port_by_scheme
 from .connectionpool import (
     HTTPConnectionPool,
     HTTPSConnectionPool,
+    check_unused,
+    preload,
     warn_about_credentials,
 )
 from .exceptions import (
@@ -363,6 +365,8 @@ class PoolManager(RequestMethods):
                 stacklevel=2,
             )
             request_context.pop("strict")
+        if "scheme" not in request_context:
+            raise KeyError("the request context has no 'scheme'")
         scheme = request_context["scheme"].lower()
         key_fn = self.key_fn_by_scheme.get(scheme)
         if not key_fn:
@@ -438,20 +442,23 @@ class PoolManager(RequestMethods):
         if not isinstance(url, str):
             url = parse_url(url).url  # a Url of ours or of urllib3; a TypeError otherwise
         kw["assert_same_host"] = False
-        kw["redirect"] = False
+        kw["redirect"] = FOLLOWED_BY_CALLER if redirect else False
         if kw.get("headers") is None:
             kw["headers"] = self.headers
+        body_pos = None
         if redirect and kw.get("body") is not None:
             # Noted before the first attempt, or a redirect would send what is left of a file.
-            kw["body_pos"] = set_file_position(kw["body"], kw.get("body_pos"))
+            body_pos = set_file_position(kw["body"], kw.get("body_pos"))
         self._start_deadline(kw)
         while True:
             response: BaseHTTPResponse = self._open_once(method, url, kw)
             location = redirect and response.get_redirect_location()
             if not location:
                 return response
-            following = self._follow(method, url, response, kw)
+            following = self._follow(method, url, response, kw, body_pos)
             if following is None:
+                if kw.get("preload_content", True):
+                    preload(response)
                 return response
             method, url = following
             if type(self).urlopen is not _ORIGINAL_URLOPEN or "urlopen" in self.__dict__:
@@ -492,11 +499,13 @@ class PoolManager(RequestMethods):
             kw["timeout"] = running
 
     def _follow(
-        self, method: str, url: str, response: Any, kw: dict[str, Any]
+        self, method: str, url: str, response: Any, kw: dict[str, Any], body_pos: Any
     ) -> tuple[str, str] | None:
         """Prepare `kw` for the redirect; None if the response is to be returned as it is.
 
+        :param body_pos: where the body started.
         :raises MaxRetryError: too many redirects.
+        :raises UnrewindableBodyError: the body was used up, but is to be sent again.
         """
         retries = kw.get("retries", response.retries)
         retries = as_retry(retries, True, response.retries)
@@ -513,6 +522,9 @@ class PoolManager(RequestMethods):
         if following.drops_body:
             for name in ("body", "body_pos", "chunked"):
                 kw.pop(name, None)
+        elif kw.get("body") is not None:
+            kw["body_pos"] = mark_used(kw["body"], body_pos)
+            check_unused(kw["body_pos"])
         kw["retries"] = step.retries
         kw["headers"] = following.headers
         log.info("Redirecting %s -> %s", url, following.url)

@@ -223,3 +223,32 @@ def test_an_error_in_a_hook_reaches_the_caller(place: str, monkeypatch: pytest.M
     with pytest.raises(PermissionError, match="not allowed"):
         conn.request("GET", "/")
     assert conn.sock is None or not conn.sock.sent
+
+
+def test_a_replaced_ssl_wrap_socket_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpretty puts its own function in the place of the one in urllib4.connection."""
+    from urllib4 import connection
+
+    seen: dict[str, object] = {}
+
+    def replacement(**options: object) -> object:
+        seen.update(options)
+        return options["sock"]
+
+    conn = connection.HTTPSConnection("example.com", cert_reqs="CERT_REQUIRED", ca_certs="bundle")
+    monkeypatch.setattr(connection, "ssl_wrap_socket", replacement)
+    monkeypatch.setattr(conn, "_new_conn", FakeSocket)
+    conn.connect()
+    assert seen["server_hostname"] == "example.com"
+    assert seen["ca_certs"] == "bundle"
+    assert conn.is_verified
+
+
+class FakeSocket:
+    """Just enough of a socket to connect with."""
+
+    def gettimeout(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None

@@ -234,7 +234,8 @@ def test_a_chunk_size_is_hexadecimal_and_may_have_extensions(line: bytes, size: 
     "line",
     [
         b"\r\n", b"-5\r\n", b"+5\r\n", b"0x5\r\n", b"5_0\r\n", b" 5\r\n", b"5\x0b\r\n",
-        b"5\xa0\r\n", b"g\r\n", b"5 5\r\n", b"5,5\r\n", b"5.0\r\n", b"5\r\r\n", b"5;a\rb\r\n", b"5;\0\r\n",
+        b"5\xa0\r\n", b"g\r\n", b"5 5\r\n", b"5,5\r\n", b"5.0\r\n", b"5\r\r\n",
+        b"5;a\rb\r\n", b"5;\0\r\n",
         b"00000000000000005\r\n", b"f" * 17 + b"\r\n", b";x\r\n", b"\xd9\xa5\r\n", b"HTTP/1.1\r\n",
     ],
 )  # fmt: skip
