@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, NamedTuple, Union
 
 #: What a request may carry as its body.
@@ -24,7 +24,7 @@ class ProxyConfig(NamedTuple):
     ssl_context: Any
     use_forwarding_for_https: bool
     assert_hostname: str | None | typing.Literal[False]
-    assert_fingerprint: str | None
+    assert_fingerprint: str | Sequence[str] | None
 
 
 class _ResponseOptions(NamedTuple):
@@ -104,7 +104,7 @@ class BaseHTTPSConnection(BaseHTTPConnection, typing.Protocol):
 
     cert_reqs: int | str | None
     assert_hostname: str | None | typing.Literal[False]
-    assert_fingerprint: str | None
+    assert_fingerprint: str | Sequence[str] | None
     ssl_context: Any
     ca_certs: str | None
     ca_cert_dir: str | None

@@ -10,12 +10,12 @@ What becomes of a context that the caller brought along is told in `urllib4.util
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 from .exceptions import SSLError
-from .util import _ssl_contexts, _ssl_plan, ssl_
+from .util import _pins, _ssl_contexts, _ssl_plan, ssl_
 from .util._ssl_contexts import Identity, Trust
 from .util._ssl_plan import Changes, Plan
 from .util.ssl_match_hostname import CertificateError, match_hostname
@@ -59,13 +59,17 @@ class TLSConfig:
     :ivar assert_hostname: the name that the certificate must be for, if not that of the server;
         False switches the check of the name off, and nothing else.
     :ivar assert_fingerprint: the certificate must have this fingerprint (MD5, SHA-1, SHA-256 in
-        hexadecimal digits).  Replaces the check of the name, not that of the chain.
+        hexadecimal digits), or one of a list of them.  Replaces the check of the name, not that of
+        the chain.
+    :ivar assert_pins: the certificate must hold one of these public keys, each written as
+        ``sha256//`` and the base64 of the SHA-256 of its SubjectPublicKeyInfo.  Replaces no other
+        check; without any (``CERT_NONE``) it still tells who is at the other end.
     :ivar server_hostname: the name to send (SNI) and to verify, if not that of the host.
     :ivar alpn_protocols: what to offer by ALPN; a context that brings its own list keeps it.
 
-    :raises ValueError: a value is unknown, or contradicts another one.
+    :raises ValueError: a value is unknown, or contradicts another one, or a pin is malformed.
     :raises TypeError: a value has the wrong type.
-    :raises SSLError: the fingerprint or the CA data is malformed.
+    :raises SSLError: a fingerprint or the CA data is malformed.
 
     Files are read when the first connection is made, see `wrap`.
     """
@@ -85,7 +89,8 @@ class TLSConfig:
     ssl_maximum_version: int | None = None
     ciphers: str | None = None
     assert_hostname: str | Literal[False] | None = None
-    assert_fingerprint: str | None = None
+    assert_fingerprint: str | Sequence[str] | None = None
+    assert_pins: Sequence[str] | None = None
     server_hostname: str | None = None
     alpn_protocols: tuple[str, ...] = field(default_factory=_default_alpn)
 
@@ -95,6 +100,8 @@ class TLSConfig:
         _check_versions(self)
         for name in ("ca_certs", "ca_cert_dir", "cert_file", "key_file"):
             self._set(name, _path(name, getattr(self, name)))
+        self._set("assert_fingerprint", checked_fingerprints(self.assert_fingerprint))
+        self._set("assert_pins", _pins.checked_pins(self.assert_pins))
         self._set("ca_cert_data", _ca_data(self.ca_cert_data))
         self._set("alpn_protocols", _alpn(self.alpn_protocols))
         _check_identity(self)
@@ -137,9 +144,30 @@ def _check_verification(config: TLSConfig) -> None:
             f"cert_reqs {config.cert_reqs!r} is unknown: use CERT_REQUIRED, CERT_OPTIONAL or "
             "CERT_NONE"
         )
-    if config.assert_fingerprint:
-        _require("assert_fingerprint", config.assert_fingerprint, str)
-        ssl_.checked_fingerprint(config.assert_fingerprint)
+
+
+def check_pinning(assert_fingerprint: Any, assert_pins: Any) -> None:
+    """Raise what `TLSConfig` would, so that whoever takes these two can refuse them at once."""
+    checked_fingerprints(assert_fingerprint)
+    _pins.checked_pins(assert_pins)
+
+
+def checked_fingerprints(fingerprints: Any) -> Any:
+    """Return a fingerprint as it is, several as a tuple.
+
+    :raises TypeError: neither a str nor a list or tuple of them.
+    :raises ValueError: the list is empty.
+    :raises SSLError: one is malformed.
+    """
+    if fingerprints is None or fingerprints == "":
+        return fingerprints
+    several = isinstance(fingerprints, (list, tuple))
+    if several and not fingerprints:
+        raise ValueError("assert_fingerprint has no fingerprint in it: leave it out to check none")
+    for fingerprint in fingerprints if several else (fingerprints,):
+        _require("assert_fingerprint", fingerprint, str)
+        ssl_.checked_fingerprint(fingerprint)
+    return tuple(fingerprints) if several else fingerprints
 
 
 def _check_names(config: TLSConfig) -> None:
@@ -388,12 +416,13 @@ def wrap(sock: Any, config: TLSConfig, hostname: str, *, tls_in_tls: bool = Fals
         (``ssl.SSLCertVerificationError``).
     :raises CertificateError: the certificate is for another host; ``_peer_cert`` is that
         certificate, parsed.
-    :raises SSLError: the fingerprint is another one, a file is missing or wrong, or a value does
-        not go with the caller's context.
+    :raises SSLError: fingerprint or public key are others, a file is missing or wrong, or a value
+        does not go with the caller's context.
     :raises ProxySchemeUnsupported: the context cannot do TLS in TLS.
     :raises OSError: the connection failed; ``TimeoutError`` if the time was over.
 
-    ``is_verified`` of the result: the chain was required to be valid, or the fingerprint matched.
+    ``is_verified`` of the result: the chain was required to be valid, or the fingerprint or the
+    public key is one that was asked for.  Whatever of that fails, the error names the host.
     """
     try:
         plan = _plan(config)
@@ -402,18 +431,39 @@ def wrap(sock: Any, config: TLSConfig, hostname: str, *, tls_in_tls: bool = Fals
         sock.close()
         raise
     nested = tls_in_tls or _ssl_plan.is_tls(sock)
-    connection = _ssl_plan.connect(plan, sock, name, nested)
     try:
-        is_verified = _verify(connection, plan.context, config, name)
-        _ssl_plan.lend_again(plan, connection)
-    except BaseException:
-        connection.close()
+        connection = _ssl_plan.connect(plan, sock, name, nested)
+        try:
+            is_verified = _verify(connection, plan.context, config, name)
+            _ssl_plan.lend_again(plan, connection)
+        except BaseException:
+            connection.close()
+            raise
+    except (SSLError, ValueError) as error:  # ssl.SSLCertVerificationError is a ValueError, too
+        _name_host(error, hostname)
         raise
     return TLSResult(connection, is_verified)
 
 
+def _name_host(error: Exception, hostname: str) -> None:
+    """Add the host that was asked for to the text of `error`, unless it is there already."""
+    text = str(error)
+    if repr(hostname) in text:
+        return
+    text = f"{text} (host {hostname!r})"
+    if isinstance(error, OSError) and len(error.args) == 2:
+        # One of OpenSSL's: its text is its second argument, and kept once more for str().
+        error.args = (error.args[0], text)
+        error.strerror = text
+    else:
+        error.args = (text,)
+
+
 def _verify(connection: Any, context: Any, config: TLSConfig, name: str) -> bool:
     """Check what OpenSSL did not; `context` is what it knew when the connection was made."""
+    pins = config.assert_pins
+    if pins:
+        _pins.assert_pins(connection.getpeercert(binary_form=True), pins)
     if config.assert_fingerprint:
         ssl_.assert_fingerprint(connection.getpeercert(binary_form=True), config.assert_fingerprint)
         return True
@@ -421,7 +471,7 @@ def _verify(connection: Any, context: Any, config: TLSConfig, name: str) -> bool
     checked = getattr(context, "check_hostname", False) or config.assert_hostname is False
     if verify_mode != CERT_NONE and not checked:
         _check_hostname(connection, context, config.assert_hostname or name)
-    return bool(verify_mode == CERT_REQUIRED)
+    return bool(pins) or bool(verify_mode == CERT_REQUIRED)
 
 
 def _check_hostname(connection: Any, context: Any, hostname: str) -> None:

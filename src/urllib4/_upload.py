@@ -63,6 +63,7 @@ class Uploader:
             sock.settimeout(timeout)
 
     def _send(self, piece: Any) -> bool:
+        self._time_left()  # raises where making the piece took all the time there was
         sys.audit("http.client.send", self._conn, piece)
         with memoryview(piece) as view:
             sent = 0

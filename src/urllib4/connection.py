@@ -19,7 +19,7 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException as HTTPException
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,7 +45,7 @@ from ._http1.request import (
     lower_name,
 )
 from ._http1.stream import ByteStream
-from ._upload import Uploader, await_permission
+from ._upload import Uploader, await_permission, receive_nowait
 from .exceptions import (
     ConnectTimeoutError,
     HeaderParsingError,
@@ -56,6 +56,7 @@ from .exceptions import (
 )
 from .response import HTTPResponse
 from .util import connection as _connection
+from .util._ssl_plan import is_tls
 from .util.request import SKIP_HEADER
 from .util.response import assert_header_parsing
 from .util.ssl_ import assert_fingerprint, resolve_cert_reqs
@@ -340,7 +341,21 @@ class HTTPConnection(http.client.HTTPConnection):
             return False
         if self._stream is not None and self._stream.buffered:
             return False
-        return not wait_for_read(self.sock, timeout=0.0)
+        return not wait_for_read(self.sock, timeout=0.0) or self._heard_only_of_tls()
+
+    def _heard_only_of_tls(self) -> bool:
+        """Tell whether a readable connection brought nothing but TLS's own messages.
+
+        Session tickets, new keys and requests for a certificate may come at any time (RFC 8446,
+        4.6); reading, which takes care of them, tells them from an answer and from the end.
+        """
+        response = self.__response
+        if self.__state != _IDLE or not (response is None or response.isclosed()):
+            return False  # whoever waits for an answer reads by himself
+        if not is_tls(self.sock):
+            return False
+        stream = self._reader()
+        return receive_nowait(stream) and not stream.buffered
 
     @property
     def is_quiescent(self) -> bool:
@@ -810,8 +825,11 @@ class HTTPSConnection(HTTPConnection):
     :param cert_reqs: ``"CERT_REQUIRED"``, ``"CERT_NONE"`` or the constants of :mod:`ssl`;
         default: what `ssl_context` asks for, else verification.
     :param assert_hostname: name to check in the certificate instead of the host; False: none.
-    :param assert_fingerprint: hex digest (MD5, SHA-1 or SHA-256) the certificate must have; it
-        replaces the check of the name.
+    :param assert_fingerprint: hex digest (MD5, SHA-1 or SHA-256) the certificate must have, or a
+        list of which it must have one; it replaces the check of the name.
+    :param assert_pins: public keys of which the certificate must hold one, each as ``"sha256//"``
+        and the base64 of the SHA-256 of its SubjectPublicKeyInfo (as ``curl --pinnedpubkey``).
+        Checked in addition to chain and name; with ``CERT_NONE`` it is the only check.
     :param server_hostname: name for SNI and verification instead of the host.
     :param ssl_context: a context of your own; never changed by us.
     :param ca_certs: file of CA certificates.  ``~`` is expanded.
@@ -823,6 +841,12 @@ class HTTPSConnection(HTTPConnection):
     :param cert_data, key_data: the same from memory, PEM; never written to a visible file.
 
     Without any CA the system's store is used, certifi's where the system has none.
+
+    :raises ValueError, TypeError: a pin is malformed.
+    :raises SSLError: a fingerprint is.
+
+    .. versionchanged:: 4.0
+       `assert_pins`, and lists for `assert_fingerprint`.
     """
 
     default_port: int = port_by_scheme["https"]
@@ -840,7 +864,7 @@ class HTTPSConnection(HTTPConnection):
         proxy_config: ProxyConfig | None = None,
         cert_reqs: int | str | None = None,
         assert_hostname: str | None | Literal[False] = None,
-        assert_fingerprint: str | None = None,
+        assert_fingerprint: str | Sequence[str] | None = None,
         server_hostname: str | None = None,
         ssl_context: Any = None,
         ca_certs: str | None = None,
@@ -854,6 +878,7 @@ class HTTPSConnection(HTTPConnection):
         key_password: str | None = None,
         cert_data: None | str | bytes = None,
         key_data: None | str | bytes = None,
+        assert_pins: Sequence[str] | None = None,
     ) -> None:
         super().__init__(
             host,
@@ -873,7 +898,9 @@ class HTTPSConnection(HTTPConnection):
         self.ssl_context: Any = ssl_context
         self.server_hostname = server_hostname
         self.assert_hostname = assert_hostname
+        _tls.check_pinning(assert_fingerprint, assert_pins)
         self.assert_fingerprint = assert_fingerprint
+        self.assert_pins = assert_pins
         self.ssl_version = ssl_version
         self.ssl_minimum_version = ssl_minimum_version
         self.ssl_maximum_version = ssl_maximum_version
@@ -897,7 +924,7 @@ class HTTPSConnection(HTTPConnection):
         key_password: str | None = None,
         ca_certs: str | None = None,
         assert_hostname: str | None | Literal[False] = None,
-        assert_fingerprint: str | None = None,
+        assert_fingerprint: str | Sequence[str] | None = None,
         ca_cert_dir: str | None = None,
         ca_cert_data: None | str | bytes = None,
     ) -> None:
@@ -1041,6 +1068,7 @@ class HTTPSConnection(HTTPConnection):
             ssl_maximum_version=self.ssl_maximum_version,
             assert_hostname=self.assert_hostname,
             assert_fingerprint=self.assert_fingerprint,
+            assert_pins=self.assert_pins,
             server_hostname=self.server_hostname,
         )
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -48,6 +48,7 @@ from ._http1.request import RequestPlan
 from ._idle import IdleStore, Lease
 from ._request_methods import RequestMethods
 from ._route import route_for
+from ._tls import check_pinning
 from .connection import (
     BaseSSLError,
     BrokenPipeError,
@@ -1013,6 +1014,9 @@ class HTTPSConnectionPool(HTTPConnectionPool):
     The TLS options are those of :class:`HTTPSConnection`; ``ssl_context``, ``server_hostname``,
     ``ca_cert_data``, ``cert_data`` and ``key_data`` are taken as well.  They are attributes and
     may be changed until the first connection is made.
+
+    :raises ValueError, TypeError: a pin is malformed.
+    :raises SSLError: a fingerprint is.
     """
 
     scheme: str | None = "https"
@@ -1038,8 +1042,9 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         ssl_minimum_version: Any = None,
         ssl_maximum_version: Any = None,
         assert_hostname: str | None | Literal[False] = None,
-        assert_fingerprint: str | None = None,
+        assert_fingerprint: str | Sequence[str] | None = None,
         ca_cert_dir: str | None = None,
+        assert_pins: Sequence[str] | None = None,
         **conn_kw: Any,
     ) -> None:
         super().__init__(
@@ -1064,7 +1069,9 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         self.ssl_minimum_version = ssl_minimum_version
         self.ssl_maximum_version = ssl_maximum_version
         self.assert_hostname = assert_hostname
+        check_pinning(assert_fingerprint, assert_pins)
         self.assert_fingerprint = assert_fingerprint
+        self.assert_pins = assert_pins
 
     def _new_conn(self) -> Any:
         """Make a connection object; it connects when it is first used."""
@@ -1077,7 +1084,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         return self._connection(self.ConnectionCls, self._tls_options())
 
     def _tls_options(self) -> dict[str, Any]:
-        return {
+        options = {
             "cert_file": self.cert_file,
             "key_file": self.key_file,
             "key_password": self.key_password,
@@ -1090,6 +1097,10 @@ class HTTPSConnectionPool(HTTPConnectionPool):
             "ssl_minimum_version": self.ssl_minimum_version,
             "ssl_maximum_version": self.ssl_maximum_version,
         }
+        if self.assert_pins is not None:
+            # Connection classes of others may not know it: without pins they need not.
+            options["assert_pins"] = self.assert_pins
+        return options
 
     def _prepare_proxy(self, conn: Any) -> None:
         """Open the tunnel and TLS inside it."""

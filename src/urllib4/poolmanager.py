@@ -7,7 +7,7 @@ import inspect
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -19,6 +19,7 @@ from ._follow_up import FOLLOWED_BY_CALLER, after_response, as_retry, redirected
 from ._fork import watch
 from ._request_methods import RequestMethods
 from ._route import route_for
+from ._tls import check_pinning, checked_fingerprints
 from .connection import HTTPSConnection, port_by_scheme
 from .connectionpool import (
     HTTPConnectionPool,
@@ -59,6 +60,7 @@ SSL_KEYWORDS = (
     "server_hostname",
     "assert_hostname",
     "assert_fingerprint",
+    "assert_pins",
     "cert_data",
     "key_data",
 )
@@ -100,11 +102,12 @@ class PoolKey(NamedTuple):
     key_socket_options: Any
     key__socks_options: Any
     key_assert_hostname: bool | str | None
-    key_assert_fingerprint: str | None
+    key_assert_fingerprint: str | Sequence[str] | None
     key_server_hostname: str | None
     key_blocksize: int | None
     key_cert_data: str | bytes | None = None
     key_key_data: str | bytes | None = None
+    key_assert_pins: Sequence[str] | None = None
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._asdict().items() if value is not None}
@@ -167,7 +170,7 @@ def default_key_normalizer(key_class: Any, request_context: Mapping[str, Any]) -
 
     Fields may be called like the keywords (``timeout``) or with ``key_`` in front; keywords that
     the class has no field for do not count, fields without a keyword are None.  Scheme and host
-    are lower-cased, mappings become frozensets, so that the key is hashable.
+    are lower-cased; mappings become frozensets and lists tuples, so that the key is hashable.
 
     :param request_context: the pool's keywords with ``scheme``, ``host`` and ``port``.
     """
@@ -180,6 +183,9 @@ def default_key_normalizer(key_class: Any, request_context: Mapping[str, Any]) -
     options = context.get("socket_options")
     if options is not None:
         context["socket_options"] = tuple(options)
+    for name in ("assert_fingerprint", "assert_pins"):
+        if isinstance(context.get(name), list):
+            context[name] = tuple(context[name])
     if context.get("blocksize") is None:
         context["blocksize"] = _DEFAULT_BLOCKSIZE
     get = context.get
@@ -239,7 +245,8 @@ class PoolManager(RequestMethods):
     :param connection_pool_kw: arguments for new pools, see :class:`HTTPConnectionPool` and
         :class:`HTTPSConnectionPool`.  A keyword that neither knows is kept for keys of your own
         (see :attr:`key_fn_by_scheme`) and goes no further.
-    :raises ValueError: `num_pools` is no number of pools.
+    :raises ValueError: `num_pools` is no number of pools, or a pin is malformed.
+    :raises SSLError: a fingerprint is malformed.
 
     Safe to share between threads; best used as a context manager, which clears it.
 
@@ -269,6 +276,9 @@ class PoolManager(RequestMethods):
                 connection_pool_kw["retries"] = Retry.from_int(retries, redirect=True)
         for name in connection_pool_kw:
             _warn_about_typo(name)
+        check_pinning(
+            connection_pool_kw.get("assert_fingerprint"), connection_pool_kw.get("assert_pins")
+        )
         self.connection_pool_kw = connection_pool_kw
         self.pools: RecentlyUsedContainer[Any, Any] = RecentlyUsedContainer(
             num_pools, dispose_func=_retire
@@ -590,7 +600,7 @@ class ProxyManager(PoolManager):
         proxy_ssl_context: Any = None,
         use_forwarding_for_https: bool = False,
         proxy_assert_hostname: None | str | Literal[False] = None,
-        proxy_assert_fingerprint: str | None = None,
+        proxy_assert_fingerprint: str | Sequence[str] | None = None,
         **connection_pool_kw: Any,
     ) -> None:
         if isinstance(proxy_url, HTTPConnectionPool):
@@ -609,7 +619,7 @@ class ProxyManager(PoolManager):
             proxy_ssl_context,
             use_forwarding_for_https,
             proxy_assert_hostname,
-            proxy_assert_fingerprint,
+            checked_fingerprints(proxy_assert_fingerprint),  # a list becomes part of keys
         )
         connection_pool_kw["_proxy"] = self.proxy
         connection_pool_kw["_proxy_headers"] = self.proxy_headers

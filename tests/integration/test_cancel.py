@@ -119,7 +119,7 @@ def test_sending_into_a_full_window_is_ended(
 
     with (
         cancelled_when(accepted) as token,
-        pytest.raises(RequestCancelledError, match="sending|waiting for the response"),
+        pytest.raises(RequestCancelledError, match=r"sending|waiting for the response"),
     ):
         pool.request("PUT", "/", body=body(), cancel=token)
     reading.set()
@@ -168,7 +168,7 @@ def test_a_sleep_before_a_retry_is_ended(script: ScriptedServer, pool: HTTPConne
     script.accept().expect(b"GET / ").send(busy).notify(answered)
     with (
         cancelled_when(answered) as token,
-        pytest.raises(RequestCancelledError, match="waiting for the response|sleeping"),
+        pytest.raises(RequestCancelledError, match=r"waiting for the response|sleeping"),
     ):
         pool.request("GET", "/", cancel=token)
 
@@ -201,7 +201,7 @@ def test_a_name_lookup_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         PoolManager() as manager,
         cancelled_when(looking) as token,
-        pytest.raises(RequestCancelledError, match="looking up|connecting"),
+        pytest.raises(RequestCancelledError, match=r"looking up|connecting"),
     ):
         manager.request("GET", "http://slow.invalid/", cancel=token)
     free.set()

@@ -56,7 +56,9 @@ def test_several_lines_of_one_name_stay_several(
     script: ScriptedServer, pool: HTTPConnectionPool
 ) -> None:
     headers = HTTPHeaderDict([("X", "1"), ("Y", "2"), ("x", "3")])
-    assert b"X: 1\r\nX: 3\r\nY: 2\r\n\r\n" in sent(script, pool.request, "GET", "/", headers=headers)
+    assert b"X: 1\r\nX: 3\r\nY: 2\r\n\r\n" in sent(
+        script, pool.request, "GET", "/", headers=headers
+    )
 
 
 def test_what_is_given_replaces_what_is_automatic(

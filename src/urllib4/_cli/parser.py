@@ -83,6 +83,7 @@ def request_parser() -> argparse.ArgumentParser:
     _add_request(parser)
     _add_output(parser)
     _add_network(parser)
+    _add_trust(parser)
     return parser
 
 
@@ -219,6 +220,17 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     add("--connect-timeout", metavar="S", type=_seconds, help="seconds for connecting")
     add("-m", "--max-time", metavar="S", type=_seconds, help="seconds for everything together")
     add(
+        "-x",
+        "--proxy",
+        metavar="URL",
+        help="send everything through this proxy: http://, https:// or socks5h://, with "
+        "user:password@ if it asks for them",
+    )
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("whom to trust").add_argument
+    add(
         "-k",
         "--insecure",
         action="store_true",
@@ -227,13 +239,6 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     add("--cacert", metavar="FILE", help="trust the authorities in this file (PEM), and no others")
     add("--cert", metavar="FILE", help="client certificate (PEM), possibly with its key")
     add("--key", metavar="FILE", help="key of the client certificate (PEM)")
-    add(
-        "-x",
-        "--proxy",
-        metavar="URL",
-        help="send everything through this proxy: http://, https:// or socks5h://, with "
-        "user:password@ if it asks for them",
-    )
 
 
 def _count(text: str) -> int:

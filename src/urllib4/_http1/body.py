@@ -96,7 +96,10 @@ class LengthBody:
 
 
 class UntilCloseBody:
-    """A body that lasts until the server closes (RFC 9112, 6.3, rule 8)."""
+    """A body that lasts until the server closes (RFC 9112, 6.3, rule 8).
+
+    :raises ProtocolError: (by the read that meets the end) TLS was not told that this is the end.
+    """
 
     __slots__ = ("_stream", "complete")
 
@@ -106,33 +109,41 @@ class UntilCloseBody:
         self._stream = stream
         self.complete = False
 
+    def _end(self) -> None:
+        if self._stream.ragged:
+            raise ProtocolError(
+                "TLS connection ended without close_notify: the body may have been cut off "
+                "(RFC 9112, 9.8)"
+            )
+        self.complete = True
+
     def read(self, amt: int) -> bytes:
         data = _read_pieces(self._stream, amt)
         if len(data) < amt:
-            self.complete = True
+            self._end()
         return data
 
     def read_all(self) -> bytes:
         data = b"".join(iter(lambda: self._stream.read1(_PIECE), b""))
-        self.complete = True
+        self._end()
         return data
 
     def read1(self, amt: int) -> bytes:
         data = self._stream.read1(amt)
         if not data and amt:
-            self.complete = True
+            self._end()
         return data
 
     def readinto(self, view: memoryview) -> int:
         count = self._stream.readinto(view)
         if count < len(view):
-            self.complete = True
+            self._end()
         return count
 
     def readline(self, limit: int) -> bytes:
         line = self._stream.read_line(sys.maxsize if limit < 0 else limit)
         if not line.endswith(b"\n") and len(line) != limit:
-            self.complete = True
+            self._end()
         return line
 
 

@@ -38,10 +38,12 @@ class ByteStream:
     :ivar deadline: no receive waits beyond this time of `clock`; None: no such bound.
     :ivar timeout: seconds that one receive may take while a deadline is set; without one,
         the timeout of the socket itself holds.
+    :ivar ragged: the stream ended, but TLS was not told so (no ``close_notify``; RFC 9112, 9.8):
+        anybody on the way may have cut it.  All that lasts until the end is incomplete then.
     """
 
     __slots__ = ("_buffer", "_clock", "_end", "_recv_into", "_start", "_view", "deadline",
-                 "sock", "timeout")  # fmt: skip
+                 "ragged", "sock", "timeout")  # fmt: skip
 
     def __init__(self, sock: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock = sock
@@ -56,6 +58,7 @@ class ByteStream:
         self._clock = clock
         self.deadline: float | None = None
         self.timeout: float | None = None
+        self.ragged = False
 
     @property
     def buffered(self) -> int:
@@ -71,7 +74,39 @@ class ByteStream:
         """
         if self.deadline is not None:
             self._arm()
-        return self._recv_into(view)
+        try:
+            return self._recv_into(view) or self._look_at_end(view)
+        except OSError as error:
+            return self._end_of_tls(error)
+
+    def _look_at_end(self, view: memoryview) -> int:
+        """Ask TLS again at the end, without its habit to take a cut for an end; return 0.
+
+        Not asked that way from the start: whoever takes the socket over, as some do after an
+        upgrade, expects it to behave like all sockets of the standard library.
+        """
+        sock = self.sock
+        suppressed = getattr(sock, "suppress_ragged_eofs", False)
+        if not suppressed:
+            return 0
+        sock.suppress_ragged_eofs = False
+        try:
+            return self._recv_into(view)
+        except OSError:
+            self.ragged = True
+            return 0
+        finally:
+            sock.suppress_ragged_eofs = suppressed
+
+    def _end_of_tls(self, error: OSError) -> int:
+        """Return 0 if `error` means the end of the stream, for sockets that say it so."""
+        # Told apart by name: there may be no ssl module.
+        kind = type(error).__name__
+        if kind == "SSLEOFError" or getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING":
+            self.ragged = True
+        elif kind != "SSLZeroReturnError":
+            raise error
+        return 0
 
     def _arm(self) -> None:
         """Let the next receive end at the deadline, or earlier if the timeout is shorter."""

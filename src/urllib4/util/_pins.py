@@ -14,6 +14,7 @@ import hashlib
 import hmac
 from base64 import b64decode, b64encode
 from binascii import Error
+from collections.abc import Sequence
 from typing import Any
 
 from ..exceptions import SSLError
@@ -70,7 +71,7 @@ def pin_of(certificate: bytes) -> str:
     return _spelled(hashlib.sha256(public_key_info(certificate)).digest())
 
 
-def assert_pins(certificate: bytes | None, pins: tuple[str, ...]) -> None:
+def assert_pins(certificate: bytes | None, pins: Sequence[str]) -> None:
     """Return quietly if the certificate in DER holds a key that one of `pins` stands for.
 
     :raises SSLError: it does not, it is malformed, or there is none.

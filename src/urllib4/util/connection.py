@@ -48,9 +48,10 @@ def create_connection(
 
     :param address: host and port; an IPv6 address may be in brackets.
     :param timeout: seconds for the lookup of the name and **all** its addresses together,
-        and the timeout of the socket afterwards.  None waits for ever; the default is ``socket.getdefaulttimeout()``.  An
-        address that does not answer gets its share of the time only (at least `MIN_ATTEMPT`
-        seconds if so much is left), so that the next one has a chance.
+        and the timeout of the socket afterwards.  None waits for ever; the default is
+        ``socket.getdefaulttimeout()``.  An address that does not answer gets its share of the
+        time only (at least `MIN_ATTEMPT` seconds if so much is left), so that the next one has a
+        chance.
     :param source_address: local host and port to bind to.
     :param socket_options: arguments of ``setsockopt``, each set before anything else happens.
     :param clock: monotonic seconds.
@@ -129,9 +130,7 @@ def _connect(
     return sock
 
 
-def _look_up(
-    host: str, port: int, timeout: float | None, cancel: CancelToken | None
-) -> list[Any]:
+def _look_up(host: str, port: int, timeout: float | None, cancel: CancelToken | None) -> list[Any]:
     """Return the addresses of a host; ends in time although ``getaddrinfo`` cannot.
 
     Without a bound, and for a literal address, the lookup runs in this thread.  Otherwise it runs

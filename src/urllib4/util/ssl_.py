@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from binascii import unhexlify
+from collections.abc import Sequence
 from typing import Any
 
 from ..exceptions import SSLError
@@ -81,25 +82,36 @@ _WITHOUT_SSL_CONSTANTS = {"CERT_NONE": 0, "CERT_OPTIONAL": 1, "CERT_REQUIRED": 2
 _WITHOUT_SSL = "Can't create an SSLContext object without an ssl module"
 
 
-def assert_fingerprint(cert: bytes | None, fingerprint: str) -> None:
-    """Return quietly if `fingerprint` is that of the certificate.
+def assert_fingerprint(cert: bytes | None, fingerprint: str | Sequence[str]) -> None:
+    """Return quietly if `fingerprint`, or one of several, is that of the certificate.
 
     :param cert: the certificate as DER bytes.
     :param fingerprint: MD5, SHA-1 or SHA-256 in hexadecimal digits, of any case, with or without
-        colons.
-    :raises SSLError: it is another one, there is no certificate, or the fingerprint is malformed.
+        colons; or a list of such.
+    :raises SSLError: it is another one, there is no certificate, or a fingerprint is malformed.
+
+    .. versionchanged:: 4.0
+       Takes several fingerprints.
     """
     if cert is None:
         raise SSLError("No certificate for the peer.")
-    digits = checked_fingerprint(fingerprint)
-    hash_function = HASHFUNC_MAP[len(digits)]
+    several = (fingerprint,) if isinstance(fingerprint, str) else fingerprint
+    expected = [checked_fingerprint(one) for one in several]
+    found = {len(digits): _fingerprint(cert, len(digits)) for digits in expected}
+    matches = [hmac.compare_digest(found[len(digits)], digits) for digits in expected]
+    if not any(matches):
+        wanted = " or ".join(f'"{digits}"' for digits in expected)
+        got = " or ".join(f'"{digits}"' for digits in found.values())
+        raise SSLError(f"Fingerprints did not match. Expected {wanted}, got {got}")
+
+
+def _fingerprint(cert: bytes, length: int) -> str:
+    """Return the fingerprint of that many digits."""
+    hash_function = HASHFUNC_MAP[length]
     if hash_function is None:
-        raise SSLError(
-            f"Hash function implementation unavailable for fingerprint length: {len(digits)}"
-        )
-    found = hash_function(cert).digest()
-    if not hmac.compare_digest(found, unhexlify(digits)):
-        raise SSLError(f'Fingerprints did not match. Expected "{digits}", got "{found.hex()}"')
+        raise SSLError(f"Hash function implementation unavailable for fingerprint length: {length}")
+    digits: str = hash_function(cert).hexdigest()
+    return digits
 
 
 def checked_fingerprint(fingerprint: str) -> str:
