@@ -8,6 +8,8 @@
     a fast raw server with a thread per connection, which counts them and records requests;
 ``proxy``
     a proxy that forwards and opens tunnels, with Basic authentication if asked for;
+``socks``
+    a SOCKS proxy, versions 4, 4a and 5, which records what it was asked for;
 ``certs``
     certificates made for the occasion: good, expired, for another host, for a client.
 

@@ -14,6 +14,7 @@ from . import exceptions
 from ._cancel import CancelToken
 from ._deadline import Deadline
 from ._http1.request import RequestPlan
+from ._limits import Limits
 from .exceptions import HTTPError, RequestCancelledError
 from .util.retry import Retry
 
@@ -44,14 +45,16 @@ class Call:
     :ivar deadline: bound on the whole call; None when there is none.
     :ivar expect_continue: seconds to wait for 100 Continue before the body is sent anyway; None:
         do not ask.
+    :ivar limits: how large an answer may be.
+    :ivar extras: keywords of ``urlopen`` that urllib3 does not have, as they were given.
     :ivar attempt_deadline: bound on the running attempt (``Timeout.total`` and the
         deadline, whichever ends first); None when there is neither.
     """
 
     __slots__ = (
         "attempt_deadline", "body", "body_pos", "cancel", "chunked", "deadline",
-        "expect_continue", "headers", "method", "options", "phase", "plan", "pool_timeout",
-        "redirect", "retries", "target", "timeout", "url",
+        "expect_continue", "extras", "headers", "limits", "method", "options", "phase", "plan",
+        "pool_timeout", "redirect", "retries", "target", "timeout", "url",
     )  # fmt: skip
 
     def __init__(self, method: str, url: str, target: str) -> None:
@@ -69,6 +72,8 @@ class Call:
         self.deadline: Deadline | None = None
         self.cancel: CancelToken | None = None
         self.expect_continue: float | None = None
+        self.limits: Limits | None = None
+        self.extras: dict[str, Any] = {}
         self.attempt_deadline: Deadline | None = None
         self.plan: RequestPlan | None = None
         self.phase = "waiting for a connection"

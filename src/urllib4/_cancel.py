@@ -6,12 +6,26 @@ import contextlib
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
+from ._fork import watch
+from ._waiting import Waiters
 from .exceptions import RequestCancelledError
 
 __all__ = ["CancelToken"]
+
+
+class Forget(Protocol):
+    """Undoes what :meth:`CancelToken.on_cancel` did; may be called more than once."""
+
+    def __call__(self, wait: bool = True) -> None:
+        """Let the waker not be called any more.
+
+        :param wait: if it is running now, return after it.  A finaliser, which must not wait for
+            any lock, may do without where what the waker would wake is closed anyway.
+        """
 
 
 class CancelToken:
@@ -34,13 +48,21 @@ class CancelToken:
     """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._used = False
+        self._sleepers = Waiters()
         # Guards `_wakers`; held while they run, so that none runs after it was removed (its
         # socket may belong to another call by then).  Reentrant, since the garbage collector may
         # end a lease at any moment.  Wakers are ours, and do not wait.
         self._lock = threading.RLock()
         self._wakers: dict[int, Callable[[], None]] = {}
         self._numbers = itertools.count()
+        watch(self)
+
+    def _after_fork_in_child(self) -> None:
+        """Leave the parent's calls alone."""
+        self._lock = threading.RLock()
+        self._sleepers = Waiters()
+        self._wakers.clear()
 
     def __repr__(self) -> str:
         return f"<CancelToken {'cancelled' if self.cancelled else 'not cancelled'}>"
@@ -48,11 +70,12 @@ class CancelToken:
     @property
     def cancelled(self) -> bool:
         """Whether :meth:`cancel` was called."""
-        return self._event.is_set()
+        return self._used
 
     def cancel(self) -> None:
-        """End all calls that have this token; later calls do nothing."""
-        self._event.set()
+        """End all calls that have this token; signal handlers may do so, too."""
+        self._used = True
+        self._sleepers.wake_all()
         with self._lock:
             for wake in list(self._wakers.values()):
                 wake()
@@ -62,14 +85,17 @@ class CancelToken:
 
         :raises RequestCancelledError: naming `phase`.
         """
-        if self._event.is_set():
+        if self._used:
             raise RequestCancelledError(phase)
 
     def wait(self, seconds: float) -> bool:
         """Sleep until the token is used, at most `seconds`; return whether it was."""
-        return self._event.wait(seconds)
+        end = time.monotonic() + seconds
+        while not self._used and (left := end - time.monotonic()) > 0:
+            self._sleepers.wait(lambda: self._used, left)
+        return self._used
 
-    def on_cancel(self, wake: Callable[[], None]) -> Callable[[], None]:
+    def on_cancel(self, wake: Callable[[], None]) -> Forget:
         """Call `wake` when the token is used, at once if it was; return what undoes this.
 
         `wake` runs in the thread that cancels, and must neither wait nor raise.
@@ -80,9 +106,11 @@ class CancelToken:
             if self.cancelled:
                 wake()
 
-        def forget() -> None:
-            with self._lock:
-                self._wakers.pop(number, None)
+        def forget(wait: bool = True) -> None:
+            self._wakers.pop(number, None)
+            if wait:
+                with self._lock:  # it is not running any more
+                    pass
 
         return forget
 

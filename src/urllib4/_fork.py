@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import suppress
 from typing import Protocol
 
 
@@ -25,17 +26,19 @@ class _Watched:
 
     def __init__(self) -> None:
         self._objects: weakref.WeakSet[Forkable] = weakref.WeakSet()
-        # Guards `_objects`, whose own methods are several steps.
-        self._lock = threading.Lock()
+        # Guards `_objects`, whose own methods are several steps.  Reentrant: the garbage collector
+        # may run finalisers meanwhile, and those of a program may send requests.
+        self._lock = threading.RLock()
 
     def add(self, watched: Forkable) -> None:
         with self._lock:
             self._objects.add(watched)
 
     def after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         for watched in list(self._objects):
-            watched._after_fork_in_child()
+            with suppress(OSError):  # of one; the others must be told all the same
+                watched._after_fork_in_child()
 
 
 _watched = _Watched()

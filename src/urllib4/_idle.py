@@ -1,14 +1,42 @@
-"""Connections that wait for their next request, and the lease of one that is in use."""
+"""Connections that wait for their next request, and the lease of one that is in use.
+
+There is no lock here.  The garbage collector may end a lease at any moment in any thread, also
+in two threads at once that hold locks of their own: if it had to wait for a lock, they could wait
+for each other.  And a signal handler may raise between any two steps.  Instead, an entry is
+always in one list, that of the store or that of a lease, and :func:`_move` is one step.
+"""
 
 from __future__ import annotations
 
 import queue
-import threading
 import time
+from contextlib import suppress
+from threading import get_ident
 from typing import Any
 
 from ._cancel import CancelToken, interrupt
 from ._fork import watch
+from ._waiting import Waiters
+
+#: Seconds after which a thread that waits looks by itself whether there is an entry: an
+#: exception of a signal handler may come between giving one back and saying so.
+LOOK_AGAIN = 1.0
+
+
+def _move(source: list[Any], target: list[Any]) -> None:
+    """Take the last entry of `source` and append it to `target`, as one step.
+
+    It is a single call into C, so that neither a signal handler nor a finaliser comes in
+    between.  Without a GIL, the methods of a list are one step each all the same.
+
+    :raises IndexError: `source` is empty.
+    """
+    target.extend(map(list.pop, (source,)))
+
+
+def _move_below(source: list[Any], target: list[Any]) -> None:
+    """The same, but the entry becomes the first of `target`."""
+    target[:0] = map(list.pop, (source,))
 
 
 class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
@@ -18,54 +46,125 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
     Connections are handed out before empty slots.  It is a :class:`queue.LifoQueue` because
     programs look at ``pool.pool``; ``maxsize=0`` keeps nothing, however, instead of everything.
 
-    Safe to share between threads.  ``mutex`` guards ``queue`` and ``_waiting``; it is reentrant
-    because the garbage collector may end a lease, and so call :meth:`put`, at any moment, also
-    in a thread that holds it.  :meth:`task_done` and :meth:`join` are not supported.
+    Safe to share between threads, and to be used by finalisers and signal handlers in the
+    middle of its own methods.  ``mutex`` and the conditions of the base class are not used, and
+    :meth:`task_done` and :meth:`join` not supported.
+
+    :ivar era: changes when the process is forked: older leases are the parent's.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
         super().__init__(maxsize)
-        self._make_locks()
+        self._start()
         watch(self)
 
-    def _make_locks(self) -> None:
-        self.mutex = threading.RLock()  # type: ignore[assignment]
-        self.not_empty = threading.Condition(self.mutex)
-        self._waiting = 0
+    def _start(self) -> None:
+        self.era = object()
+        self._waiters = Waiters()
+        self._ended = False
+        # By thread: the list of the lease that it is taking or giving back an entry for.
+        self._takers: dict[int, list[Any]] = {}
+        self._givers: dict[int, list[Any]] = {}
 
     def _after_fork_in_child(self) -> None:
         """Forget the parent's connections and leases: all slots are free."""
-        self._make_locks()
+        ended = self._ended
+        self._start()
+        self._ended = ended
         self.queue[:] = [None] * self.maxsize
+
+    def qsize(self) -> int:
+        """Return the number of entries."""
+        return len(self.queue)
+
+    def empty(self) -> bool:
+        """Tell whether there is no entry."""
+        return not self.queue
+
+    def full(self) -> bool:
+        """Tell whether there are `maxsize` entries."""
+        return 0 < self.maxsize <= len(self.queue)
+
+    # -- taking ----------------------------------------------------------------------------
+
+    def taken_for(self, holder: list[Any]) -> None:
+        """Let this thread's next :meth:`get` move the entry into the empty list `holder`, too."""
+        self._takers[get_ident()] = holder
+
+    def is_taken_for(self) -> bool:
+        """Tell whether the next :meth:`get` of this thread is for somebody's list."""
+        return get_ident() in self._takers
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take an entry.
 
-        :raises queue.Empty: there is none, or none came within `timeout` seconds.
+        :raises queue.Empty: there is none, or none came within `timeout` seconds, or nobody
+            may wait any more.
         :raises ValueError: `timeout` is negative.
         """
-        with self.mutex:
-            if self.queue:
-                return self.queue.pop()
+        holder = self._takers.pop(get_ident(), None)
+        if holder is None:
+            holder = []
+        if not self._took(holder):
             if not block:
                 raise queue.Empty
-            return self._wait(timeout)
+            self._wait(timeout, holder)
+        return holder[-1]
 
-    def _wait(self, timeout: float | None) -> Any:
-        """Wait for an entry; the caller holds ``mutex``."""
+    def _took(self, holder: list[Any]) -> bool:
+        if not self.queue:
+            return False
+        try:
+            _move(self.queue, holder)
+        except IndexError:  # another thread was faster
+            return False
+        return True
+
+    def _wait(self, timeout: float | None, holder: list[Any]) -> None:
+        """Wait until there is an entry for `holder`."""
         if timeout is not None and timeout < 0:
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         end = None if timeout is None else time.monotonic() + timeout
-        self._waiting += 1
         try:
-            while not self.queue:
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
+            while not self._took(holder):
+                left = LOOK_AGAIN if end is None else min(end - time.monotonic(), LOOK_AGAIN)
+                if left <= 0 or self._ended:
                     raise queue.Empty
-                self.not_empty.wait(left)
-            return self.queue.pop()
-        finally:
-            self._waiting -= 1
+                self._waiters.wait(self._may_go_on, left)
+        except BaseException:
+            # Woken up for an entry at the last moment: it is for another one, then.
+            self.tell()
+            raise
+
+    def _may_go_on(self) -> bool:
+        return bool(self.queue) or self._ended
+
+    def tell(self) -> None:
+        """Wake one that waits if there is an entry; to be called once too often does no harm."""
+        if self.queue:
+            self._waiters.wake()
+
+    def end_waiting(self) -> None:
+        """Let nobody wait any more, neither now nor later: they find the store empty."""
+        self._ended = True
+        self._waiters.wake_all()
+
+    def take_connections(self) -> list[Any]:
+        """Take all connections out; empty slots stay in their places."""
+        taken: list[Any] = []
+        while self.queue and self.queue[-1] is not None:
+            with suppress(IndexError):  # another thread was faster
+                # One step, like `_move`: extend() moves the connection and returns None, which
+                # is the empty slot.
+                self.queue[:0] = map(taken.extend, [map(list.pop, (self.queue,))])
+        self.tell()
+        return [conn for conn in taken if conn is not None]
+
+    # -- giving back -----------------------------------------------------------------------
+
+    def given_from(self, holder: list[Any]) -> None:
+        """Let this thread's next :meth:`put` move the entry out of `holder`, if it is there."""
+        self._givers[get_ident()] = holder
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Give an entry back; never waits.
@@ -73,38 +172,81 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         :raises queue.Full: there are `maxsize` entries already, none of which is an empty slot
             that a connection could take the place of.
         """
-        with self.mutex:
-            entries = self.queue
-            if len(entries) < self.maxsize:
-                if item is None:
-                    entries.insert(0, None)
-                else:
-                    entries.append(item)
-            elif item is not None and entries and entries[0] is None:
-                entries.append(item)
-                del entries[0]
-            else:
-                raise queue.Full
-            if self._waiting:
-                self.not_empty.notify()
+        holder = self._givers.pop(get_ident(), None)
+        if not holder or holder[-1] is not item:
+            holder = [item]
+        entries = self.queue
+        if len(entries) >= self.maxsize and (item is None or None not in entries[:1]):
+            raise queue.Full
+        if item is None:
+            _move_below(holder, entries)
+        else:
+            _move(holder, entries)
+            if len(entries) > self.maxsize:
+                self._trim()
+        self.tell()
+
+    def _trim(self) -> None:
+        """Drop what is too much, from below: an empty slot that a connection took the place of.
+
+        It is a connection if two threads gave one back for the last free place.  That happens
+        only where more are in use than there are slots, so that no slot gets lost here.
+        """
+        while len(self.queue) > self.maxsize:
+            surplus = self.queue.pop(0)
+            if surplus is not None:
+                surplus.close()
 
 
 class Lease:
     """One connection in use by one exchange; the single place where that ends.
 
     Whoever is first ends it: the complete response, ``close()``, an error, or the garbage
-    collector.  All later calls do nothing.  May be ended from any thread.
+    collector, which also finishes what an exception (KeyboardInterrupt) interrupted.  All later
+    calls do nothing.  May be ended from any thread.
 
+    :param conn: the connection, if it was taken already.
     :param cancel: when it is used, whatever waits on the connection's socket is woken up.
     """
 
-    __slots__ = ("_forget", "_holder", "_pool")
+    __slots__ = ("_cancel", "_era", "_forget", "_holder", "_pool", "_store", "_turn")
 
-    def __init__(self, pool: Any, conn: Any, cancel: CancelToken | None = None) -> None:
+    def __init__(self, pool: Any, conn: Any = None, cancel: CancelToken | None = None) -> None:
+        # The entry taken, as long as it was not given back.  First, for the finaliser's sake.
+        self._holder: list[Any] = []
         self._pool = pool
-        self._forget = None if cancel is None else cancel.on_cancel(lambda: interrupt(conn.sock))
+        self._cancel = cancel
+        self._forget: Any = None
+        store = getattr(pool, "pool", None)
+        # Others' queues do not know about leases.
+        self._store: IdleStore | None = store if isinstance(store, IdleStore) else None
+        self._era = None if self._store is None else self._store.era
         # list.pop() is one atomic step with and without a GIL: it decides who is first.
-        self._holder = [conn]
+        self._turn = [True]
+        if conn is not None:
+            self._hold(conn)
+
+    def take(self, timeout: float | None) -> Any:
+        """Take a connection of the pool and return it.
+
+        After an error, too, :meth:`end` gives back what was taken.
+
+        :raises HTTPError: as ``_get_conn``.
+        """
+        if self._store is not None:
+            self._store.taken_for(self._holder)
+        conn = self._pool._get_conn(timeout=timeout)
+        self._hold(conn)
+        return conn
+
+    def _hold(self, conn: Any) -> None:
+        self._holder[:] = [conn]
+        if self._cancel is not None:
+            self._forget = self._cancel.on_cancel(lambda: interrupt(conn.sock))
+
+    def let_go(self) -> None:
+        """Leave the connection to somebody else, who gives it back."""
+        self._holder.clear()
 
     def end(self, reusable: bool) -> None:
         """Give the connection back, or close it and give its slot back.
@@ -113,16 +255,65 @@ class Lease:
             another exchange is asked of the connection itself.
         """
         try:
-            conn = self._holder.pop()
+            self._turn.pop()
         except IndexError:
             return
-        if self._forget is not None:
-            self._forget()
-        if reusable and getattr(conn, "is_quiescent", True):
-            self._pool._put_conn(conn)
-            return
         try:
+            self._give_back(reusable)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _give_back(self, reusable: bool) -> None:
+        if not self._holder:
+            return
+        conn = self._holder[-1]
+        goes_on = reusable and getattr(conn, "is_quiescent", True)
+        if self._forget is not None:
+            # A waker may be waited for only if it could meet the next exchange.
+            self._forget(wait=goes_on)
+        if not goes_on and conn is not None:
             conn.close()
-        finally:
-            # After a complete answer the object itself goes back, to connect anew.
-            self._pool._put_conn(conn if reusable else None)
+        if not reusable:
+            conn = None  # after a complete answer the object itself goes back, to connect anew
+        if self._is_of_parent():
+            self._holder.clear()
+        elif self._store is None:
+            self._holder.clear()
+            self._pool._put_conn(conn)
+        else:
+            self._holder[:] = [conn]
+            self._store.given_from(self._holder)
+            self._pool._put_conn(conn)
+            self._holder.clear()
+
+    def _is_of_parent(self) -> bool:
+        """Tell whether the process was forked since: its slots were all made free then."""
+        return self._store is not None and self._era is not self._store.era
+
+    def _abandon(self) -> None:
+        """Close the connection and give the slot back if that was not done; takes no lock."""
+        if self._forget is not None:
+            self._forget(wait=False)
+        if not self._holder:
+            # What interrupted us may have done so before anybody was told.
+            if self._store is not None:
+                self._store.tell()
+            return
+        conn = self._holder[-1]
+        if conn is not None:
+            with suppress(Exception):
+                conn.close()
+        if self._store is None:
+            self._holder.clear()
+            self._pool._put_conn(None)
+        elif not self._is_of_parent():
+            self._holder[:] = [None]
+            self._store.given_from(self._holder)
+            with suppress(queue.Full):
+                self._store.put(None, block=False)
+            self._holder.clear()
+
+    def __del__(self) -> None:
+        if self._holder:
+            self._abandon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as _json
+import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Union
@@ -19,6 +20,10 @@ _TYPE_ENCODE_URL_FIELDS = Union[
     Sequence[tuple[str, Union[str, bytes]]], Mapping[str, Union[str, bytes]]
 ]
 _TYPE_FIELDS = Union[Mapping[str, Any], Iterable[Union[tuple[str, Any], RequestField]]]
+
+
+# Names of parameters have no case, boundaries do (RFC 2046, 5.1.1).
+_BOUNDARY = re.compile(r';[ \t]*boundary=(?:"([^"]*)"|([^;]*[^; \t]))', re.IGNORECASE)
 
 
 class RequestMethods:
@@ -186,14 +191,19 @@ def _encode_form(fields: _TYPE_FIELDS) -> bytes:
     return urlencode(typing.cast(Any, pairs)).encode("ascii")
 
 
+def _boundary(content_type: str) -> str | None:
+    """Return the ``boundary`` parameter of a multipart type, None if there is none."""
+    match = _BOUNDARY.search(content_type)
+    return None if match is None else (match[1] or match[2])
+
+
 def _with_type(headers: Mapping[str, str], content_type: str) -> HTTPHeaderDict:
     result = HTTPHeaderDict(headers)
     given = result.get("content-type")
-    boundary = content_type.partition("boundary=")[2]
     unreadable = (
         given is not None
         and given.strip().lower().startswith("multipart/")
-        and boundary not in given
+        and _boundary(given) != _boundary(content_type)
     )
     if given is None or unreadable:
         result["Content-Type"] = content_type

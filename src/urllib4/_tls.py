@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
@@ -147,8 +148,12 @@ def _check_verification(config: TLSConfig) -> None:
 
 
 def check_pinning(assert_fingerprint: Any, assert_pins: Any) -> None:
-    """Raise what `TLSConfig` would, so that whoever takes these two can refuse them at once."""
-    checked_fingerprints(assert_fingerprint)
+    """Raise what `TLSConfig` would, so that whoever takes these two can refuse them at once.
+
+    A single fingerprint is let through: as in urllib3, the first connection complains of it.
+    """
+    if not isinstance(assert_fingerprint, str):
+        checked_fingerprints(assert_fingerprint)
     _pins.checked_pins(assert_pins)
 
 
@@ -476,9 +481,23 @@ def _verify(connection: Any, context: Any, config: TLSConfig, name: str) -> bool
 
 def _check_hostname(connection: Any, context: Any, hostname: str) -> None:
     certificate = connection.getpeercert()
-    common_name = bool(getattr(context, "hostname_checks_common_name", False))
+    narrow = _without_wide_names(certificate)
+    # The common name counts only where there is no other name at all.
+    common_name = narrow is certificate and getattr(context, "hostname_checks_common_name", False)
+    name = server_name(hostname)
+    with suppress(UnicodeError):  # then it is no name, and nobody's
+        name = name if name.isascii() else name.encode("idna").decode()  # as certificates have it
     try:
-        match_hostname(certificate, server_name(hostname), common_name)
+        match_hostname(narrow, name, bool(common_name))
     except CertificateError as error:
         error._peer_cert = certificate  # type: ignore[attr-defined]
         raise
+
+
+def _without_wide_names(certificate: Any) -> Any:
+    """Leave out wildcards for whole top-level domains (``*.com``), which OpenSSL refuses, too."""
+    names = (certificate or {}).get("subjectAltName", ())
+    narrow = tuple(
+        entry for entry in names if not entry[1].startswith("*") or entry[1].count(".") > 1
+    )
+    return certificate if narrow == names else {**certificate, "subjectAltName": narrow}

@@ -16,6 +16,7 @@ import http.client
 import itertools
 import logging
 import os
+import re
 import socket
 import sys
 import warnings
@@ -26,12 +27,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import _tls
 from ._base_connection import ProxyConfig as ProxyConfig
 from ._base_connection import _ResponseOptions
+from ._caller import warn_caller
 from ._cancel import interruptible
 from ._collections import HTTPHeaderDict
 from ._fork import watch
 from ._http1.head import (
     check_method,
-    check_target,
     encode_target,
     field_line,
     header_items,
@@ -49,6 +50,8 @@ from ._upload import Uploader, await_permission, receive_nowait
 from .exceptions import (
     ConnectTimeoutError,
     HeaderParsingError,
+    InvalidRequestHeaderError,
+    InvalidTargetError,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
@@ -95,6 +98,16 @@ RECENT_DATE = datetime.date(2025, 1, 1)
 #: Bodies up to this size travel in the same write as the head (benchmark ``small``).
 _JOIN_BODY_BYTES = 16 * 1024
 
+# uri-host [":" port] (RFC 9112, 3.2; RFC 3986, 3.2.2): what would end the host in a URL must not
+# get into a Host field, where others may take it for another host.
+_AUTHORITY = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?"
+)
+_ZONE = re.compile(r"%[^\]]*(?=\])")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+# Of these fields a request has one, and not both of the latter.
+_HOST, _LENGTH, _CODING = b"host", b"content-length", b"transfer-encoding"
+
 _Std = http.client.HTTPConnection
 # The states of http.client's connection; typeshed does not know them.
 _IDLE: str = http.client._CS_IDLE  # type: ignore[attr-defined]
@@ -134,6 +147,8 @@ class HTTPConnection(http.client.HTTPConnection):
         :attr:`default_socket_options`, read at this call; None or empty: set nothing.
     :param proxy: URL of the proxy that `host` is, if it is one.
     :param proxy_config: how to talk to it.
+    :raises InvalidTargetError: `host` holds control characters or spaces, or ends in a port that
+        is no number.
 
     Not safe to share between threads; a pool hands it to one at a time.
     """
@@ -178,13 +193,16 @@ class HTTPConnection(http.client.HTTPConnection):
         proxy: Url | None = None,
         proxy_config: ProxyConfig | None = None,
     ) -> None:
-        super().__init__(
-            host=host,
-            port=port,
-            timeout=Timeout.resolve_default_timeout(timeout),
-            source_address=source_address,
-            blocksize=blocksize,
-        )
+        try:
+            super().__init__(
+                host=host,
+                port=port,
+                timeout=Timeout.resolve_default_timeout(timeout),
+                source_address=source_address,
+                blocksize=blocksize,
+            )
+        except http.client.InvalidURL as error:
+            raise InvalidTargetError(str(error)) from None
         if socket_options is _DEFAULT_OPTIONS:
             socket_options = self.default_socket_options
         self.socket_options = socket_options
@@ -273,7 +291,8 @@ class HTTPConnection(http.client.HTTPConnection):
 
         :param headers: sent with CONNECT only.
         :param scheme: of the proxy.
-        :raises ValueError: an unknown scheme, or control characters in host or headers.
+        :raises ValueError: an unknown scheme, a host that is none, a header that must not be
+            sent, several Host headers, or one that announces a body: CONNECT has none.
         """
         if scheme not in ("http", "https"):
             raise ValueError(
@@ -281,8 +300,9 @@ class HTTPConnection(http.client.HTTPConnection):
             )
         if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in host):
             raise ValueError(f"Tunnel host can't contain control characters {host!r}")
-        for name, value in header_items(headers or {}):
-            field_line(name, value)
+        _check_tunnel_headers(headers or {})
+        host = host if host.isascii() else _idna(host)
+        _check_authority(_ZONE.sub("", host if port is None else _bracketed(host)))
         super().set_tunnel(host, port=port, headers=headers)
         self._tunnel_scheme = scheme
 
@@ -290,8 +310,7 @@ class HTTPConnection(http.client.HTTPConnection):
         """Ask the proxy for the tunnel and read its answer by the strict head reader."""
         host = self._tunnel_host
         assert host is not None
-        authority = f"[{host}]" if ":" in host and not host.startswith("[") else host
-        authority = f"{authority}:{self._tunnel_port}"
+        authority = f"{_ZONE.sub('', _bracketed(host))}:{self._tunnel_port}"
         head = [b"CONNECT %b HTTP/1.1\r\n" % encode_target(authority)]
         names = set()
         for name, value in header_items(self._tunnel_headers):
@@ -462,26 +481,46 @@ class HTTPConnection(http.client.HTTPConnection):
     ) -> None:
         """Start a request, as http.client does.
 
-        :raises ValueError: the method is no token, or the target holds control characters.
+        :raises ValueError: the method is no token, or the target or host cannot be sent.
         """
         check_method(method)
-        check_target(url)
+        _encode_raw_target(url)
+        host = None if skip_host else self._host_value(url)
         self._forget_finished_response()
-        super().putrequest(
-            method, url, skip_host=skip_host, skip_accept_encoding=skip_accept_encoding
-        )
+        # http.client would put userinfo of the target into the Host field.
+        super().putrequest(method, url, skip_host=True, skip_accept_encoding=True)
+        if host is not None and self._http_vsn == 11:  # type: ignore[attr-defined]
+            self.putheader("Host", host)
+        if not skip_accept_encoding and self._http_vsn == 11:  # type: ignore[attr-defined]
+            self.putheader("Accept-Encoding", "identity")
 
     def putheader(self, header: str, *values: Any) -> None:  # type: ignore[override]
         """Add a header line; :data:`SKIP_HEADER` as a value leaves the line out.
 
-        :raises ValueError: the header cannot be skipped, or holds control characters.
+        :raises ValueError: the header cannot be skipped, holds control characters, or is a second
+            Host or a second way to frame the body (RFC 9112, 3.2 and 6.2).
         """
         if any(isinstance(value, str) and value == SKIP_HEADER for value in values):
             check_skippable(header)
             return
         for value in values:
             field_line(header, value)
+        self._refuse_second(lower_name(header).encode("ascii"))
         super().putheader(header, *values)
+
+    def _refuse_second(self, name: bytes) -> None:
+        """Refuse a field that contradicts one that was put already."""
+        if name == _HOST:
+            rivals: tuple[bytes, ...] = (_HOST,)
+        elif name in (_LENGTH, _CODING):
+            rivals = (_LENGTH, _CODING)
+        else:
+            return
+        for line in self._buffer[1:]:  # type: ignore[attr-defined]  # http.client's lines
+            if line.partition(b":")[0].lower() in rivals:
+                raise InvalidRequestHeaderError(
+                    f"a request has one {name.decode()} header, and one way to frame its body"
+                )
 
     def _takes_steps(self) -> bool:
         """Tell whether somebody replaced a step of sending, here or in the standard library.
@@ -582,7 +621,7 @@ class HTTPConnection(http.client.HTTPConnection):
     def _send_at_once(self, method: str, url: str, plan: RequestPlan) -> None:
         """Send head and small body in one write; the states are those of http.client."""
         head = bytearray(
-            b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), encode_target(url or "/"))
+            b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), _encode_raw_target(url or "/"))
         )
         if not plan.has_host:
             head += field_line("Host", self._host_value(url))
@@ -671,11 +710,14 @@ class HTTPConnection(http.client.HTTPConnection):
             self.send(b"0\r\n\r\n")
 
     def _host_value(self, url: str) -> str:
-        """Return the Host field: the target's authority if it has one, else our own host."""
+        """Return the Host field: the target's authority if it has one, else our own host.
+
+        :raises InvalidTargetError: it cannot be sent as one.
+        """
         if url.startswith("http"):
             authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
             if authority:
-                return authority.rpartition("@")[2]
+                return _check_authority(_ZONE.sub("", authority))
         host, port = (
             (self._tunnel_host, self._tunnel_port)
             if self._tunnel_host is not None
@@ -685,8 +727,8 @@ class HTTPConnection(http.client.HTTPConnection):
         if ":" in host and not host.startswith("["):
             host = f"[{host.partition('%')[0]}]"
         elif not host.isascii():
-            host = host.encode("idna").decode("ascii")
-        return host if port == self.default_port else f"{host}:{port}"
+            host = _idna(host)
+        return _check_authority(host if port == self.default_port else f"{host}:{port}")
 
     # -- receiving -------------------------------------------------------------------------
 
@@ -799,6 +841,59 @@ _OWN_PUTHEADER = HTTPConnection.putheader
 _STEP_NAMES = frozenset(_STEPS)
 
 
+def _encode_raw_target(target: str) -> bytes:
+    """Return a target as ASCII; it must be one word, its host be one, and hold no credentials.
+
+    :raises InvalidTargetError: naming the target, unless it holds credentials.
+    """
+    absolute = None if target.startswith("/") else _ABSOLUTE.match(target)
+    if absolute is not None:
+        if "@" in absolute[1]:
+            raise InvalidTargetError(
+                "a target must not hold credentials (RFC 9110, 4.2.4): use make_headers(basic_auth=)"
+            )
+        _check_authority(_ZONE.sub("", absolute[1]))
+    return encode_target(target)
+
+
+@functools.lru_cache(maxsize=256)  # asked for each request (benchmark ``small``)
+def _check_authority(authority: str) -> str:
+    """Return `authority` if it can be a Host field.
+
+    :raises InvalidTargetError: naming it.
+    """
+    if _AUTHORITY.fullmatch(authority) is None:
+        raise InvalidTargetError(f"not a host that can be asked for: {authority!r}")
+    return authority
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _idna(host: str) -> str:
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise InvalidTargetError(f"not a host that can be asked for: {host!r}") from None
+
+
+def _check_tunnel_headers(headers: Any) -> None:
+    """Refuse what must not be sent with CONNECT.
+
+    :raises InvalidRequestHeaderError: naming the header.
+    """
+    names = []
+    for name, value in header_items(headers):
+        field_line(name, value)
+        names.append(lower_name(name))
+        if names[-1] in ("content-length", "transfer-encoding") and str(value) != "0":
+            # The proxy would take the start of what goes through the tunnel for that body.
+            raise InvalidRequestHeaderError(f"CONNECT has no body, so no {names[-1]} header")
+    if names.count("host") > 1:
+        raise InvalidRequestHeaderError("a request has one Host header, not several")
+
+
 def _log_defects(url: str, defects: tuple[str, ...]) -> None:
     error = HeaderParsingError(defects=list(defects), unparsed_data=None)
     log.warning("Failed to parse headers (url=%s): %s", url, error, exc_info=error)
@@ -843,7 +938,7 @@ class HTTPSConnection(HTTPConnection):
     Without any CA the system's store is used, certifi's where the system has none.
 
     :raises ValueError, TypeError: a pin is malformed.
-    :raises SSLError: a fingerprint is.
+    :raises SSLError: a fingerprint in a list is.
 
     .. versionchanged:: 4.0
        `assert_pins`, and lists for `assert_fingerprint`.
@@ -909,11 +1004,10 @@ class HTTPSConnection(HTTPConnection):
         self.ca_cert_data = ca_cert_data
         self.cert_reqs = _effective_cert_reqs(cert_reqs, ssl_context)
         if ssl_version is not None:
-            warnings.warn(
+            warn_caller(
                 "ssl_version is deprecated and will be removed in urllib4 5.0. Use "
                 "ssl_minimum_version and ssl_maximum_version instead.",
-                category=FutureWarning,
-                stacklevel=2,
+                FutureWarning,
             )
 
     def set_cert(
@@ -968,11 +1062,10 @@ class HTTPSConnection(HTTPConnection):
                 tls_in_tls = self._reach_through_proxy()
                 hostname = self._tunnel_host
             if datetime.date.today() < RECENT_DATE:
-                warnings.warn(
+                warn_caller(
                     f"System time is way off (before {RECENT_DATE}). This will probably lead to "
                     "SSL verification errors",
                     SystemTimeWarning,
-                    stacklevel=2,
                 )
             self._start_tls(hostname, tls_in_tls)
         except BaseException:

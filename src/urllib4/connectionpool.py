@@ -12,7 +12,6 @@ import logging
 import queue
 import sys
 import threading
-import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
@@ -32,6 +31,7 @@ from ._call import (
     running_deadline,
     start_attempt,
 )
+from ._caller import warn_caller
 from ._cancel import CancelToken
 from ._collections import HTTPHeaderDict
 from ._deadline import Deadline
@@ -46,6 +46,7 @@ from ._follow_up import (
 from ._fork import watch
 from ._http1.request import RequestPlan
 from ._idle import IdleStore, Lease
+from ._limits import LIMIT_KEYWORDS, take_limits
 from ._request_methods import RequestMethods
 from ._route import route_for
 from ._tls import check_pinning
@@ -62,8 +63,10 @@ from .exceptions import (
     DeadlineExceededError,
     EmptyPoolError,
     FullPoolError,
+    HeadTooLargeError,
     HostChangedError,
     InsecureRequestWarning,
+    InvalidTargetError,
     LocationValueError,
     MaxRetryError,
     NewConnectionError,
@@ -71,6 +74,7 @@ from .exceptions import (
     ProxyError,
     ReadTimeoutError,
     RequestCancelledError,
+    ResponseTooLargeError,
     SecurityWarning,
     SSLError,
     TimeoutError,
@@ -92,6 +96,14 @@ log: logging.Logger = logging.getLogger(__name__)
 _STD_LIFO_QUEUE = queue.LifoQueue
 _BLOCKING_ERRNOS = {errno.EAGAIN, errno.EWOULDBLOCK}
 
+# Never retried: no time is left, somebody asked for the end, or it would end the same way.
+_FINAL_ERRORS = (
+    DeadlineExceededError,
+    RequestCancelledError,
+    ResponseTooLargeError,
+    HeadTooLargeError,
+    InvalidTargetError,
+)
 # Before the proxy was reached, these are the proxy's.
 _BEFORE_PROXY_ERRORS = (OSError, NewConnectionError, TimeoutError, SSLError, HTTPException)
 # What OpenSSL says of a server that answers in plain HTTP.
@@ -156,7 +168,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     :param block: never open more than `maxsize` connections; wait for one instead.
     :param headers: sent with every request that is given no headers of its own.
     :param retries: a :class:`Retry` or a number, for requests that are given none.
-    :param conn_kw: further arguments of the connection class.
+    :param conn_kw: further arguments of the connection class, and ``max_response_size`` (bytes of
+        a body as it is sent), ``max_decoded_size`` (bytes of the content) and ``max_expansion``
+        (how many times larger the content may be), by default without bounds: a response beyond
+        them is a :exc:`ResponseTooLargeError`.
     :raises LocationValueError: no host.
     :raises ValueError: a bad `timeout`, or a `maxsize` that is no number of connections.
 
@@ -189,12 +204,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         ConnectionPool.__init__(self, host, port)
         RequestMethods.__init__(self, headers)
         if conn_kw.pop("strict", None) is not None:
-            warnings.warn(
+            warn_caller(
                 "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
-                category=FutureWarning,
-                stacklevel=2,
+                FutureWarning,
             )
         _check_size(maxsize, block)
+        self.limits = take_limits(conn_kw)
         self.timeout: Any = coerce_timeout(timeout)
         self.retries: Any = Retry.DEFAULT if retries is None else retries
         self.block = block
@@ -209,8 +224,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             self.conn_kw["proxy_config"] = self.proxy_config
         self.num_connections: int = 0
         self.num_requests: int = 0
-        # Guards the two counters and the step from open to closed or retired.
-        self._lock = threading.Lock()
+        # Guards the two counters and the step from open to closed or retired.  Reentrant: a signal
+        # handler, or a finaliser of a program, may send a request in the middle of another.
+        self._lock = threading.RLock()
         self._retired = False
         self.pool: Any = self._make_queue(maxsize)
         # The queue outlives the pool until its connections are closed.
@@ -218,7 +234,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         watch(self)
 
     def _after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        store = self.pool
+        if store is not None and not isinstance(store, IdleStore):
+            # Another's queue: its lock may be held by a thread that is not in this process.
+            self.pool = self._make_queue(store.maxsize)
+            weakref.finalize(self, _close_idle_connections, self.pool)
 
     def _make_queue(self, maxsize: int) -> Any:
         queue_class = self.QueueCls
@@ -267,11 +288,13 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         store = self.pool
         if store is None:
             raise ClosedPoolError(self, "Pool is closed.")
+        # Whoever has a lease gives back by it, also when we fail.
+        leased = isinstance(store, IdleStore) and store.is_taken_for()
         conn = None
         try:
             conn = store.get(block=self.block, timeout=timeout)
         except queue.Empty:
-            if self.block:
+            if self.block and self.pool is not None:
                 raise EmptyPoolError(
                     self,
                     "Pool is empty and a new connection can't be opened due to blocking mode.",
@@ -286,13 +309,13 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         if conn is not None and is_connection_dropped(conn):
             log.debug("Resetting dropped connection: %s", self.host)
             conn.close()
-        return conn or self._new_conn_for(store)
-
-    def _new_conn_for(self, store: Any) -> Any:
+        if conn is not None:
+            return conn
         try:
             return self._new_conn()
         except BaseException:
-            _put_slot(store)
+            if not leased:
+                _put_slot(store)
             raise
 
     def _put_conn(self, conn: Any) -> None:
@@ -301,11 +324,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         :raises FullPoolError: there are more than ``maxsize`` and `block` is on.
         """
         store = self.pool
-        if store is None or (self._retired and conn is not None):
-            if conn is not None:
-                conn.close()
-            if store is not None:
-                _put_slot(store)
+        if conn is not None and (store is None or self._retired):
+            conn.close()
+        if store is None:
             return
         try:
             store.put(conn, block=False)
@@ -324,9 +345,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             )
             return
         if conn is not None and (self.pool is None or self._retired):
-            # close() or retire() ran between our first look and the put.
-            for _ in range(_close_idle_connections(store)):
-                _put_slot(store)
+            # close() or retire() may have run between our first look and the put.
+            _empty_idle_slots(store)
 
     def _validate_conn(self, conn: Any) -> None:
         """Called before each request is sent on `conn`; connects what has to be verified."""
@@ -342,6 +362,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         with self._lock:
             store, self.pool = self.pool, None
         if store is not None:
+            if isinstance(store, IdleStore):
+                store.end_waiting()
             _close_idle_connections(store)
             _put_slot(store)
 
@@ -357,8 +379,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             self._retired = True
             store = self.pool
         if store is not None:
-            for _ in range(_close_idle_connections(store)):
-                _put_slot(store)
+            _empty_idle_slots(store)
 
     def is_same_host(self, url: str) -> bool:
         """Tell whether `url` leads to the host of this pool; a target (``/path``) does."""
@@ -418,13 +439,15 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         :param expect_continue: ask the server with ``Expect: 100-continue`` whether it wants the
             body, and wait that many seconds (True: 1) before it is sent anyway.  A server that
             refuses to be asked (417) gets the request once more without.
-        :param response_kw: ``enforce_content_length``.
+        :param response_kw: ``enforce_content_length``, and the limits of the pool for this
+            request: ``max_response_size``, ``max_decoded_size``, ``max_expansion``.
 
         :raises HostChangedError: `url` is on another host.
         :raises MaxRetryError: retries or redirects are used up; ``.reason`` says by what.
         :raises EmptyPoolError, ClosedPoolError: no connection could be taken.
         :raises DeadlineExceededError: the ``deadline`` of the timeout passed.
         :raises RequestCancelledError: `cancel` was used.
+        :raises ResponseTooLargeError: the response exceeds a limit.
         :raises UnrewindableBodyError: a further attempt needs a body that was used up.
         :raises HTTPError: any other failure, such as with ``retries=False``.
         :raises ValueError, TypeError: an argument that cannot be sent; nothing was sent.
@@ -435,10 +458,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             method, url, body, headers, retries, redirect, assert_same_host, timeout, chunked
         )
         call.pool_timeout = pool_timeout
-        call.cancel = cancel
-        if expect_continue is not None:
-            call.expect_continue = continue_seconds(expect_continue)
-            self._plan(call)
+        self._take_extras(call, cancel, expect_continue, response_kw)
         call.body_pos = set_file_position(body, body_pos)
         call.options = {
             "preload_content": preload_content,
@@ -459,6 +479,23 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 return self._urlopen_again(call, assert_same_host, release_conn)
             self._rewind(call)
 
+    def _take_extras(
+        self,
+        call: Call,
+        cancel: CancelToken | None,
+        expect_continue: bool | float | None,
+        response_kw: dict[str, Any],
+    ) -> None:
+        """Note what urllib3 does not have; a tracer's override gets only what was given."""
+        call.extras = {name: response_kw[name] for name in LIMIT_KEYWORDS if name in response_kw}
+        call.limits = take_limits(response_kw, self.limits)
+        if cancel is not None:
+            call.cancel = call.extras["cancel"] = cancel
+        if expect_continue is not None:
+            call.extras["expect_continue"] = expect_continue
+            call.expect_continue = continue_seconds(expect_continue)
+            self._plan(call)
+
     def _refused_to_be_asked(self, call: Call, response: Any) -> bool:
         """Tell whether the server does not know ``Expect``; the call is sent without it then."""
         if response.status != 417 or call.expect_continue is None:
@@ -466,6 +503,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         response.drain_conn()
         used = call.plan is None or call.plan.started
         call.expect_continue = None
+        call.extras.pop("expect_continue", None)
         self._plan(call)
         if call.body_pos is USED_UP and not used:
             call.body_pos = None
@@ -538,8 +576,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             return _encode_target(url)
         parsed = parse_url(url)
         if parsed.auth is not None:
-            warn_about_credentials(4)
-        return parsed._replace(auth=None, fragment=None).url
+            warn_about_credentials()
+        return absolute_target(parsed)
 
     def _get_timeout(self, timeout: Any) -> Timeout:
         """Return a fresh, un-started :class:`Timeout` for one request."""
@@ -552,13 +590,13 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
         :raises HTTPError: it failed and is not to be sent again.
         """
-        lease: Lease | None = None
+        # Before anything is taken: whatever happens then, there is one that gives it back.
+        lease = Lease(self, cancel=call.cancel)
         conn = None
         try:
             call.timeout = call.timeout.clone()
             start_attempt(call)
-            conn = self._take_conn(call)
-            lease = Lease(self, conn, call.cancel)
+            conn = self._take_conn(call, lease)
             response = self._exchange(call, conn)
             self._hand_over(call, response, conn, lease)
             return response
@@ -576,30 +614,28 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             CertificateError,
             ProxyError,
         ) as error:
-            if lease is not None:
-                lease.end(False)
+            lease.end(False)
             self._after_error(call, error, conn)
             return None
         except BaseException:
-            if lease is not None:
-                lease.end(False)
+            lease.end(False)
             raise
 
-    def _take_conn(self, call: Call) -> Any:
+    def _take_conn(self, call: Call, lease: Lease) -> Any:
         """Wait for a connection as long as the call may wait.
 
         :raises EmptyPoolError, ClosedPoolError: as :meth:`_get_conn`.
         :raises RequestCancelledError: the call's token was used.
         """
         if call.cancel is None or not self.block:
-            return self._get_conn(timeout=bounded_wait(call))
+            return lease.take(bounded_wait(call))
         # In slices: the wait is in `_get_conn`, which others override.
         end = bounded_wait(call)
         bound = None if end is None else Deadline(end)
         while True:
             left = CANCEL_SLICE if bound is None else min(CANCEL_SLICE, bound.left())
             try:
-                return self._get_conn(timeout=left)
+                return lease.take(left)
             except EmptyPoolError:
                 call.cancel.check(call.phase)
                 if bound is not None and bound.expired:
@@ -687,6 +723,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         response._pool = self
         if call is None:
             response._connection = response_conn
+        elif call.limits is not None and isinstance(response, HTTPResponse):
+            response._limit(call.limits)
         if log.isEnabledFor(logging.DEBUG):
             self._log_response(method, url, response)
         if preload_content and call is not None and isinstance(response, HTTPResponse):
@@ -782,6 +820,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             response._connection = None if preloaded else conn
             if preloaded:
                 lease.end(True)
+            else:
+                lease.let_go()
 
     # -- what follows ----------------------------------------------------------------------
 
@@ -838,8 +878,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
         :raises HTTPError: there is no next attempt.
         """
-        if isinstance(error, (DeadlineExceededError, RequestCancelledError)):
-            raise error
+        if isinstance(error, _FINAL_ERRORS):
+            raise error  # there is no time, nobody wants it, or it never can be sent
         bounds = call.bounds
         interruption = None if bounds is None else bounds.interruption(error, call.phase)
         if interruption is not None:
@@ -909,8 +949,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         self, call: Call, assert_same_host: bool, release_conn: bool | None
     ) -> BaseHTTPResponse:
         check_unused(call.body_pos)
-        # Overrides may not know the newer keyword: only who uses it passes it on.
-        options = call.options if call.cancel is None else {**call.options, "cancel": call.cancel}
         timeout = call.timeout.clone()
         timeout._running_deadline = call.deadline
         return self.urlopen(
@@ -926,7 +964,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             release_conn=release_conn,
             chunked=call.chunked,
             body_pos=call.body_pos,
-            **options,
+            **call.options,
+            **call.extras,
         )
 
 
@@ -985,6 +1024,16 @@ def _put_slot(store: Any) -> None:
         store.put(None, block=False)
 
 
+def _empty_idle_slots(store: Any) -> None:
+    """Close the connections in the queue; their slots stay free."""
+    if isinstance(store, IdleStore):
+        for conn in store.take_connections():
+            conn.close()
+    else:
+        for _ in range(_close_idle_connections(store)):
+            _put_slot(store)
+
+
 def _close_idle_connections(store: Any) -> int:
     """Empty the queue, closing the connections in it; return the number of entries."""
     count = 0
@@ -998,13 +1047,23 @@ def _close_idle_connections(store: Any) -> int:
             conn.close()
 
 
-def warn_about_credentials(stacklevel: int) -> None:
+def absolute_target(url: Url) -> str:
+    """Return `url` as it may stand in a request line: without credentials, fragment or zone.
+
+    What an address' zone (RFC 6874) is called concerns nobody but this machine.
+    """
+    host = url.host
+    if host is not None and host.startswith("[") and "%" in host:
+        host = host.partition("%")[0] + "]"
+    return url._replace(auth=None, host=host, fragment=None).url
+
+
+def warn_about_credentials() -> None:
     """Say that credentials in a URL are not sent (RFC 9110, 4.2.4), without showing them."""
-    warnings.warn(
+    warn_caller(
         "The URL holds credentials, which are not sent. Use "
         "urllib4.make_headers(basic_auth='user:password') to send them.",
         SecurityWarning,
-        stacklevel=stacklevel,
     )
 
 
@@ -1016,7 +1075,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
     may be changed until the first connection is made.
 
     :raises ValueError, TypeError: a pin is malformed.
-    :raises SSLError: a fingerprint is.
+    :raises SSLError: a fingerprint in a list is.
     """
 
     scheme: str | None = "https"
@@ -1116,12 +1175,11 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         if conn.is_closed:
             conn.connect()
         if not conn.is_verified and not conn.proxy_is_verified:
-            warnings.warn(
+            warn_caller(
                 f"Unverified HTTPS request is being made to host '{conn.host}'. Adding certificate "
                 'verification is strongly advised. See the page "TLS" of urllib4\'s '
                 "documentation.",
                 InsecureRequestWarning,
-                stacklevel=2,
             )
 
 

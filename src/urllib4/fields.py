@@ -25,7 +25,9 @@ _TYPE_FIELD_VALUE_TUPLE = (
 )
 
 _PERCENT_ENCODED = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f]")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# RFC 9110, 5.6.2: with anything else the line reads as another field, or as none.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MULTIPART_HEADERS = ("Content-Disposition", "Content-Type", "Content-Location")
 
 
@@ -93,7 +95,7 @@ class RequestField:
     :param filename: name of the file that the data comes from; None leaves it out.
     :param headers: header of this part; copied.
     :param header_formatter: deprecated; a function that writes one parameter.
-    :raises InvalidFieldError: a header has a control character.
+    :raises InvalidFieldError: a header has a control character, or a name that is none.
 
     Not synchronized; usually made for one request.
     """
@@ -235,6 +237,11 @@ def _checked_header(name: Any, value: Any) -> str:
         raise InvalidFieldError(
             f"header {name!r} of a field contains the control character {control[0]!r}; "
             "only a tab is allowed"
+        )
+    if not _TOKEN.fullmatch(_text("header", name)):
+        raise InvalidFieldError(
+            f"a header of a field is called {name!r}: only letters, digits and !#$%&'*+-.^_`|~ are "
+            "allowed in a name"
         )
     return line
 

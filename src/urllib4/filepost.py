@@ -79,10 +79,12 @@ def encode_multipart_formdata(
         name = field._name
         head = _utf8(field.render_headers(), name, "header")
         data = _content(field.data, name)
-        if given and (data.startswith(delimiter) or b"\n" + delimiter in data):
+        if given and any(
+            part.startswith(delimiter) or b"\n" + delimiter in part for part in (head, data)
+        ):
             raise InvalidFieldError(
-                f"the boundary {boundary!r} occurs in the data of field {name!r}; leave the "
-                "choice to encode_multipart_formdata or take another one"
+                f"the boundary {boundary!r} occurs in the data or header of field {name!r}; leave "
+                "the choice to encode_multipart_formdata or take another one"
             )
         pieces += (delimiter, b"\r\n", head, data, b"\r\n")
     pieces += (delimiter, b"--\r\n")

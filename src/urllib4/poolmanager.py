@@ -6,7 +6,6 @@ import difflib
 import inspect
 import logging
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from types import TracebackType
@@ -14,16 +13,19 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from ._base_connection import ProxyConfig
 from ._call import mark_used, running_deadline
+from ._caller import warn_caller
 from ._collections import HTTPHeaderDict, RecentlyUsedContainer
 from ._follow_up import FOLLOWED_BY_CALLER, after_response, as_retry, redirected
 from ._fork import watch
+from ._limits import LIMIT_KEYWORDS
 from ._request_methods import RequestMethods
 from ._route import route_for
-from ._tls import check_pinning, checked_fingerprints
+from ._tls import check_pinning
 from .connection import HTTPSConnection, port_by_scheme
 from .connectionpool import (
     HTTPConnectionPool,
     HTTPSConnectionPool,
+    absolute_target,
     check_unused,
     preload,
     warn_about_credentials,
@@ -108,6 +110,9 @@ class PoolKey(NamedTuple):
     key_cert_data: str | bytes | None = None
     key_key_data: str | bytes | None = None
     key_assert_pins: Sequence[str] | None = None
+    key_max_response_size: int | None = None
+    key_max_decoded_size: int | None = None
+    key_max_expansion: float | None = None
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._asdict().items() if value is not None}
@@ -231,6 +236,7 @@ def _parameters(*callables: Any) -> frozenset[str]:
 _KNOWN_KEYWORDS = (
     _parameters(HTTPConnectionPool, HTTPSConnectionPool, HTTPSConnection)
     | frozenset(SSL_KEYWORDS)
+    | frozenset(LIMIT_KEYWORDS)
     | {"scheme", "host", "port", "strict", "_socks_options"}
 )
 # Keywords that were warned about already; add() and `in` are single steps.
@@ -246,7 +252,7 @@ class PoolManager(RequestMethods):
         :class:`HTTPSConnectionPool`.  A keyword that neither knows is kept for keys of your own
         (see :attr:`key_fn_by_scheme`) and goes no further.
     :raises ValueError: `num_pools` is no number of pools, or a pin is malformed.
-    :raises SSLError: a fingerprint is malformed.
+    :raises SSLError: a fingerprint in a list is malformed.
 
     Safe to share between threads; best used as a context manager, which clears it.
 
@@ -287,12 +293,9 @@ class PoolManager(RequestMethods):
         self.key_fn_by_scheme: dict[str, Callable[[Mapping[str, Any]], Any]] = (
             key_fn_by_scheme.copy()
         )
-        # Makes "is it there? no: put it there" one step, so that two threads get the same pool.
-        self._making = threading.Lock()
         watch(self)
 
     def _after_fork_in_child(self) -> None:
-        self._making = threading.Lock()
         self.pools.lock = threading.RLock()
 
     def __enter__(self: _SelfT) -> _SelfT:
@@ -369,10 +372,9 @@ class PoolManager(RequestMethods):
         :raises URLSchemeUnknown: ``scheme`` is not in :attr:`key_fn_by_scheme`.
         """
         if "strict" in request_context:
-            warnings.warn(
+            warn_caller(
                 "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
-                category=FutureWarning,
-                stacklevel=2,
+                FutureWarning,
             )
             request_context.pop("strict")
         if "scheme" not in request_context:
@@ -402,11 +404,8 @@ class PoolManager(RequestMethods):
         host, port = request_context["host"], request_context["port"]
         # Made without a lock, since overrides run here; a pool without sockets costs little.
         made = self._new_pool(scheme, host, port, request_context=request_context)
-        with self._making:
-            pool = self.pools.get(pool_key)
-            if pool is None:
-                self.pools[pool_key] = pool = made
-        return pool
+        # One step, so that two threads get the same pool; what it evicts is let go of afterwards.
+        return self.pools.setdefault(pool_key, made)
 
     def _context_of_key(self, pool_key: Any) -> dict[str, Any]:
         context = self.connection_pool_kw.copy()
@@ -479,18 +478,17 @@ class PoolManager(RequestMethods):
     def _open_once(self, method: str, url: str, kw: dict[str, Any]) -> Any:
         parsed = parse_url(url)
         if parsed.scheme is None:
-            warnings.warn(
+            warn_caller(
                 "URLs without a scheme (ie 'https://') are deprecated and will raise an error "
                 "in urllib4 5.0. To avoid this warning make sure all URLs start with 'https://' "
                 "or 'http://'.",
-                category=FutureWarning,
-                stacklevel=5,
+                FutureWarning,
             )
         if parsed.auth is not None:
-            warn_about_credentials(6)
+            warn_about_credentials()
         pool = self.connection_from_host(parsed.host, port=parsed.port, scheme=parsed.scheme)
         if self._proxy_requires_url_absolute_form(parsed):
-            target = parsed._replace(auth=None, fragment=None).url
+            target = absolute_target(parsed)
             kw = {**kw, "headers": self._set_proxy_headers(target, kw["headers"])}
         else:
             target = parsed.request_uri
@@ -567,11 +565,10 @@ def _warn_about_typo(name: str) -> None:
     likely = difflib.get_close_matches(name, sorted(_KNOWN_KEYWORDS), n=1, cutoff=0.75)
     if likely:
         _warned_keywords.add(name)
-        warnings.warn(
+        warn_caller(
             f"PoolManager does not know the keyword {name!r}; did you mean {likely[0]!r}? It is "
             "kept, but has no effect on pools.",
-            category=UserWarning,
-            stacklevel=3,
+            UserWarning,
         )
 
 
@@ -615,11 +612,12 @@ class ProxyManager(PoolManager):
         self.proxy: Url | None = proxy
         self.proxy_headers: Mapping[str, str] = proxy_headers or {}
         self.proxy_ssl_context = proxy_ssl_context
+        check_pinning(proxy_assert_fingerprint, None)
         self.proxy_config: ProxyConfig | None = ProxyConfig(
             proxy_ssl_context,
             use_forwarding_for_https,
             proxy_assert_hostname,
-            checked_fingerprints(proxy_assert_fingerprint),  # a list becomes part of keys
+            _fingerprints(proxy_assert_fingerprint),
         )
         connection_pool_kw["_proxy"] = self.proxy
         connection_pool_kw["_proxy_headers"] = self.proxy_headers
@@ -652,6 +650,11 @@ class ProxyManager(PoolManager):
         if netloc and "host" not in result:
             result["Host"] = netloc
         return result
+
+
+def _fingerprints(fingerprints: Any) -> Any:
+    """Return what can be part of a key."""
+    return tuple(fingerprints) if isinstance(fingerprints, list) else fingerprints
 
 
 def proxy_from_url(url: str, **kw: Any) -> ProxyManager:

@@ -36,6 +36,7 @@ from ._decoding import (
 )
 from ._http1.body import MAX_LINE_BYTES, ChunkedBody, UntilCloseBody, parse_chunk_size
 from ._http1.message import Http1Response
+from ._limits import Limits
 from .exceptions import (
     BodyNotHttplibCompatible,
     DecodeError,
@@ -45,6 +46,7 @@ from .exceptions import (
     ProtocolError,
     ReadTimeoutError,
     ResponseNotChunked,
+    ResponseTooLargeError,
     SSLError,
 )
 from .util.response import is_fp_closed, is_response_to_head
@@ -153,6 +155,9 @@ class BaseHTTPResponse(io.IOBase):
         self._decoder: ContentDecoder | None = None
         self._decoder_known = False
         self.length_remaining: int | None = None
+        self._limits: Limits | None = None
+        self._fp_bytes_read = 0
+        self._decoded_bytes = 0
 
     # -- what happened ---------------------------------------------------------------------
 
@@ -307,7 +312,10 @@ class BaseHTTPResponse(io.IOBase):
             return data
         limit = -1 if max_length is None or flush_decoder else max(max_length, 0)
         try:
-            data = decoder.decompress(data, limit) if (data or limit != 0) else b""
+            if self._limits is None:
+                data = decoder.decompress(data, limit) if (data or limit != 0) else b""
+            else:
+                data = self._decode_within(self._limits, decoder, data, limit)
             if flush_decoder:
                 data += decoder.flush()
         except self.DECODER_ERROR_CLASSES as error:
@@ -317,6 +325,26 @@ class BaseHTTPResponse(io.IOBase):
                 error,
             ) from error
         self._has_decoded_content = True
+        return data
+
+    def _decode_within(
+        self, limits: Limits, decoder: ContentDecoder, data: bytes, limit: int
+    ) -> bytes:
+        """Decode as `_decode` does, and never more than one byte beyond the limits.
+
+        :raises ResponseTooLargeError: that byte came.
+        """
+        room = limits.room(self._decoded_bytes, self._fp_bytes_read)
+        if room is None:
+            data = decoder.decompress(data, limit) if (data or limit != 0) else b""
+        else:
+            wanted = room + 1 if limit < 0 else min(limit, room + 1)
+            data = decoder.decompress(data, wanted) if (data or wanted) else b""
+            while limit < 0 and len(data) <= room and decoder.has_unconsumed_tail:
+                data += decoder.decompress(b"", room + 1 - len(data))
+        self._decoded_bytes += len(data)
+        if room is not None and len(data) > room:
+            raise limits.exceeded(self._decoded_bytes)
         return data
 
     def _refuse_mixing(self, method: str) -> None:
@@ -405,7 +433,6 @@ class HTTPResponse(BaseHTTPResponse):
         self._body: Any = None
         self._fp: Any = None
         self._original_response = original_response
-        self._fp_bytes_read = 0
         self._is_drained = False
         self.msg = msg
         self._pool = pool
@@ -740,6 +767,8 @@ class HTTPResponse(BaseHTTPResponse):
     def _read_own(self, fp: Http1Response, amt: int | None) -> bytes:
         if amt is not None:
             data = fp.read(amt)
+        elif self._limits is not None:
+            data = b"".join(self._pieces_within_limits(fp))
         elif self.enforce_content_length or fp.chunked:
             data = fp.read()
         else:
@@ -747,12 +776,37 @@ class HTTPResponse(BaseHTTPResponse):
         self._took(fp, len(data), cut=amt is None or len(data) < amt)
         return data
 
+    def _pieces_within_limits(self, fp: Http1Response) -> Iterator[bytes]:
+        """Read piece by piece, so that a body without end is noticed before it is in memory."""
+        received = self._fp_bytes_read
+        while True:
+            piece = fp.read1(_PIECE)
+            if not piece:
+                return
+            received += len(piece)
+            self._check_received(received)
+            yield piece
+
+    def _check_received(self, received: int) -> None:
+        if self._limits is not None:
+            decodes = self._decoder is not None and self.decode_content
+            self._limits.check_received(received, decodes=decodes)
+
+    def _limit(self, limits: Limits) -> None:
+        """Bound what is read from now on.
+
+        :raises ResponseTooLargeError: the body says that it is larger.
+        """
+        self._limits = limits
+        limits.check_declared(self.length_remaining)
+
     def _took(self, fp: Http1Response, count: int, *, cut: bool) -> None:
         """Count bytes, and end the exchange when the body is complete or was cut off.
 
         :param cut: fewer bytes came than were asked for; nothing new if the body is complete.
         """
         self._fp_bytes_read += count
+        self._check_received(self._fp_bytes_read)
         self.length_remaining = left = fp.length
         if fp.complete:
             if self._bounds is not None and isinstance(fp.body, UntilCloseBody):
@@ -800,6 +854,7 @@ class HTTPResponse(BaseHTTPResponse):
 
     def _count_foreign(self, fp: Any, data: bytes, *, ended: bool) -> None:
         self._fp_bytes_read += len(data)
+        self._check_received(self._fp_bytes_read)
         if self.length_remaining is not None:
             self.length_remaining -= len(data)
         if ended:
@@ -829,7 +884,7 @@ class HTTPResponse(BaseHTTPResponse):
         """Decode as above; content that is malformed ends the exchange."""
         try:
             return super()._decode(data, decode_content, flush_decoder, max_length)
-        except DecodeError:
+        except (DecodeError, ResponseTooLargeError):
             self._abandon()
             raise
 
@@ -1109,6 +1164,7 @@ class HTTPResponse(BaseHTTPResponse):
         try:
             data = body.read_chunk(amt)
             self._fp_bytes_read += len(data)
+            self._check_received(self._fp_bytes_read)
             if body.complete:
                 fp._close_conn()
                 self._end_exchange(True)
@@ -1133,6 +1189,7 @@ class HTTPResponse(BaseHTTPResponse):
             if len(data) < wanted:
                 raise ProtocolError("Response ended prematurely")
             self._fp_bytes_read += len(data)
+            self._check_received(self._fp_bytes_read)
             self.chunk_left -= wanted
             if self.chunk_left == 0:
                 if self._fp._safe_read(2) != b"\r\n":

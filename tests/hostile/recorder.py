@@ -14,6 +14,7 @@ TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
 PATIENCE = 10.0
 
 _SENTINEL = b"\0the test asks what came before this\0"
+_END = b"\0the test is over\0"
 
 
 class Recorder:
@@ -44,8 +45,7 @@ class Recorder:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self._say(_END)
         self._thread.join()
         self._listener.close()
 
@@ -54,19 +54,20 @@ class Recorder:
 
         All connections must be closed, or about to be.
         """
-        with socket.create_connection((self.host, self.port)) as sock:
-            sock.sendall(_SENTINEL)
+        self._say(_SENTINEL)
         with self._changed:
             if not self._changed.wait_for(lambda: self._taken, PATIENCE):
                 raise AssertionError("the client left a connection open")
             return self._taken.pop()
 
+    def _say(self, word: bytes) -> None:
+        with socket.create_connection((self.host, self.port)) as sock:
+            sock.sendall(word)
+
     def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
+        data = b""
+        while data != _END:
+            sock, _ = self._listener.accept()
             with sock:
                 sock.settimeout(PATIENCE)
                 data = self._record(sock)

@@ -19,7 +19,7 @@ _PCHAR = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
 _QUERY = rb"(?:" + _PCHAR + rb"|[/?])*"
 _ORIGIN_FORM = re.compile(rb"(?:/" + _PCHAR + rb"*)+(?:\?" + _QUERY + rb")?")
 _HOST = (
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"  # no empty host
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"
 )
 _AUTHORITY = _HOST + rb"(?::[0-9]{0,5})?"
 _HOST_FIELD = re.compile(_AUTHORITY)
@@ -49,19 +49,22 @@ class Request(NamedTuple):
         return [value for other, value in self.fields if other == name]
 
 
-def parse_one(data: bytes, *, raw_target: bool = False) -> Request:
+def parse_one(data: bytes, *, raw_target: bool = False, raw_host: bool = False) -> Request:
     """Return the one request that `data` is.
 
     :param raw_target: the target was given by hand and is only required to be one word.
+    :param raw_host: so was the Host, which is only required to be a field value.
     :raises Violation: it is malformed, ambiguous, cut short, or there is something behind it.
     """
-    request, rest = parse_first(data, raw_target=raw_target)
+    request, rest = parse_first(data, raw_target=raw_target, raw_host=raw_host)
     if rest:
         raise Violation(f"{len(rest)} bytes behind the request: {rest[:80]!r}")
     return request
 
 
-def parse_first(data: bytes, *, raw_target: bool = False) -> tuple[Request, bytes]:
+def parse_first(
+    data: bytes, *, raw_target: bool = False, raw_host: bool = False
+) -> tuple[Request, bytes]:
     """Return the first request of `data`, and what is behind it.
 
     :raises Violation: it is malformed, ambiguous or cut short.
@@ -73,7 +76,7 @@ def parse_first(data: bytes, *, raw_target: bool = False) -> tuple[Request, byte
     method, target = _start_line(start, raw_target)
     fields = _fields(lines)
     request = Request(method, target, fields, b"")
-    _check_host(request)
+    _check_host(request, raw_host)
     body, rest = _body(request, rest)
     return request._replace(body=body), rest
 
@@ -96,7 +99,10 @@ def _is_target(method: bytes, target: bytes, raw_target: bool) -> bool:
     if method == b"CONNECT":
         return _AUTHORITY_FORM.fullmatch(target) is not None
     if raw_target:
-        return _ANY_VISIBLE.fullmatch(target) is not None
+        authority = re.match(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)", target)
+        return _ANY_VISIBLE.fullmatch(target) is not None and b"@" not in (
+            authority[1] if authority else b""
+        )
     return (
         target == b"*"
         or _ORIGIN_FORM.fullmatch(target) is not None
@@ -117,11 +123,11 @@ def _fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-def _check_host(request: Request) -> None:
+def _check_host(request: Request, raw_host: bool) -> None:
     hosts = request.values(b"host")
     if len(hosts) != 1:
         raise Violation(f"{len(hosts)} Host fields: {hosts!r}")
-    if not _HOST_FIELD.fullmatch(hosts[0]):
+    if not raw_host and not _HOST_FIELD.fullmatch(hosts[0]):
         raise Violation(f"not a Host: {hosts[0][:200]!r}")
 
 

@@ -65,7 +65,7 @@ def lines(request: bytes) -> list[bytes]:
     ]
 
 
-# -- methods and bodies ----------------------------------------------------------------------------
+# -- methods and bodies -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -186,7 +186,7 @@ def test_a_list_is_sent_again(script: ScriptedServer, request_: Request) -> None
     assert request_("PUT", "/a", body=[b"a", "b"]).status == 200
 
 
-# -- where to ----------------------------------------------------------------------------------------
+# -- where to ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_redirect_without_a_location_is_an_answer(
     assert request_("GET", "/a").data == b"x"
 
 
-# -- how many ----------------------------------------------------------------------------------------
+# -- how many ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [{"redirect": False}, {"retries": False}])
@@ -341,7 +341,7 @@ def test_a_thousand_redirects_need_no_stack(server: DummyServer) -> None:
         assert len(response.retries.history) == 1200
 
 
-# -- secrets -----------------------------------------------------------------------------------------
+# -- secrets ----------------------------------------------------------------------------------
 
 
 SECRETS: Any = {"Authorization": "a", "cookie": "b", b"PROXY-authorization": "c", "X-Own": "d"}
@@ -418,7 +418,7 @@ def test_a_body_is_not_sent_to_another_origin_by_303(
     assert b"secret" not in other.requests[0]
 
 
-# -- what is thrown away ---------------------------------------------------------------------------
+# -- what is thrown away ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("preload", [True, False])

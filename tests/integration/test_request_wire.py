@@ -151,7 +151,7 @@ def test_only_the_path_of_a_url_is_sent_by_a_manager(script: ScriptedServer) -> 
     assert request.startswith(b"GET /b%20c?d%20e HTTP/1.1\r\n")
 
 
-# -- bodies ------------------------------------------------------------------------------------
+# -- bodies -----------------------------------------------------------------------------------
 
 
 def generator(*pieces: Any) -> Iterator[Any]:
@@ -274,7 +274,7 @@ def test_head_and_small_body_travel_together(
     assert writes == [len(request)]
 
 
-# -- what would confuse a server is not sent ------------------------------------------------------
+# -- what would confuse a server is not sent --------------------------------------------------
 
 
 @pytest.mark.parametrize(

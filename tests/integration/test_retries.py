@@ -58,7 +58,7 @@ def refused() -> Iterator[HTTPConnectionPool]:
         yield one
 
 
-# -- connections that cannot be made -------------------------------------------------------------
+# -- connections that cannot be made ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -125,7 +125,7 @@ def test_thousands_of_retries_need_no_stack(refused: HTTPConnectionPool) -> None
     assert refused.num_requests == 3001
 
 
-# -- answers that do not come ----------------------------------------------------------------------
+# -- answers that do not come -----------------------------------------------------------------
 
 
 def test_a_get_is_sent_again_when_the_server_hangs_up(
@@ -197,7 +197,7 @@ def test_a_post_is_sent_again_if_the_policy_says_so(
     assert pool.request("POST", "/", body=b"order", retries=retries).status == 200
 
 
-# -- statuses --------------------------------------------------------------------------------------
+# -- statuses ---------------------------------------------------------------------------------
 
 
 def test_a_status_of_the_list_is_asked_for_again_on_the_same_connection(
@@ -256,7 +256,7 @@ def test_the_body_of_an_answer_that_is_thrown_away_is_not_downloaded(
     assert large.bytes_flooded < 20_000_000  # what the buffers of two kernels may hold
 
 
-# -- Retry-After -----------------------------------------------------------------------------------
+# -- Retry-After ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["413 Too Large", "429 Too Many", "503 Busy"])
@@ -316,7 +316,7 @@ def test_retry_after_of_a_redirect_is_slept(
     assert slept == [3]
 
 
-# -- bodies that are sent again ----------------------------------------------------------------------
+# -- bodies that are sent again ---------------------------------------------------------------
 
 
 class Hidden:
@@ -333,7 +333,7 @@ def pipe() -> Any:
     reader, writer = os.pipe()
     os.write(writer, b"piped")
     os.close(writer)
-    return open(reader, "rb")  # noqa: SIM115 - the test closes it
+    return open(reader, "rb")
 
 
 ONE_SHOT: dict[str, Callable[[], Any]] = {
@@ -428,7 +428,7 @@ def test_a_file_that_does_not_seek_is_an_error_when_it_has_to(
         pool.request("PUT", "/", body=Stuck(b"x"), retries=1)
 
 
-# -- many at once --------------------------------------------------------------------------------------
+# -- many at once -----------------------------------------------------------------------------
 
 
 def test_two_threads_count_their_retries_apart() -> None:

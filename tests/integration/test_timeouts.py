@@ -70,14 +70,13 @@ def saturated() -> Iterator[tuple[str, int]]:
             filler.close()
 
 
-# -- connecting ------------------------------------------------------------------------------------
+# -- connecting -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("timeout", [SHORT, Timeout(SHORT), Timeout(connect=SHORT, read=20)])
 def test_connecting_is_bounded(saturated: tuple[str, int], timeout: Any) -> None:
-    with HTTPConnectionPool(*saturated) as pool:
-        with pytest.raises(ConnectTimeoutError) as caught:
-            pool.request("GET", "/", timeout=timeout, retries=False)
+    with HTTPConnectionPool(*saturated) as pool, pytest.raises(ConnectTimeoutError) as caught:
+        pool.request("GET", "/", timeout=timeout, retries=False)
     conn, message = caught.value.args
     assert isinstance(conn, HTTPConnection)
     assert message.startswith("Connection to 127.0.0.1 timed out. (connect timeout=")
@@ -105,7 +104,7 @@ def _swallow(sock: Any) -> None:
         pass
 
 
-# -- reading -----------------------------------------------------------------------------------------
+# -- reading ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("timeout", [SHORT, Timeout(read=SHORT), Timeout(20, read=SHORT)])
@@ -178,7 +177,7 @@ def test_total_does_not_end_a_body_that_is_streamed(
     clock.join()
 
 
-# -- sending -----------------------------------------------------------------------------------------
+# -- sending ----------------------------------------------------------------------------------
 
 
 def test_sending_is_bounded(script: ScriptedServer, pool: HTTPConnectionPool) -> None:
@@ -191,7 +190,7 @@ def test_sending_is_bounded(script: ScriptedServer, pool: HTTPConnectionPool) ->
     assert list(pool.pool.queue) == [None]
 
 
-# -- the deadline --------------------------------------------------------------------------------------
+# -- the deadline -----------------------------------------------------------------------------
 
 
 def deadline(seconds: float = SHORT) -> Timeout:
@@ -331,7 +330,7 @@ def test_a_deadline_that_is_the_default_starts_anew_for_each_call(
                 manager.request("GET", script.url, **mine)
 
 
-# -- values --------------------------------------------------------------------------------------------
+# -- values -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "1", True, object(), float("nan")])

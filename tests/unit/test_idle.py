@@ -133,9 +133,9 @@ class Announcing(IdleStore):
         super().__init__(maxsize)
         self.about_to_wait = threading.Semaphore(0)
 
-    def _wait(self, timeout: float | None) -> Any:
-        self.about_to_wait.release()  # the waiter holds `mutex`: who puts comes after it waits
-        return super()._wait(timeout)
+    def _wait(self, timeout: float | None, holder: list[Any]) -> None:
+        self.about_to_wait.release()
+        super()._wait(timeout, holder)
 
 
 def waiting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import io
+import itertools
 import socket
 import weakref
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ class Recorder:
         lambda response: b"".join(iter(response.read1, b"")),
         lambda response: b"".join(response.stream(7)),
         lambda response: b"".join(response.stream(None)),
-        lambda response: b"".join(response),
+        b"".join,
         lambda response: b"".join(iter(response.readline, b"")),
         lambda response: b"".join(response.readlines()),
         lambda response: io.BufferedReader(response).read(),
@@ -113,7 +114,7 @@ def test_a_wrapper_in_fp_sees_what_readinto_reads() -> None:
 @pytest.mark.parametrize("end", [-1, -8, -20, -200])
 @pytest.mark.parametrize("message", [LENGTH, CHUNKED])
 def test_a_cut_body_is_an_error_through_a_wrapper(message: bytes, end: int) -> None:
-    for read in (lambda r: b"".join(r.stream(50)), lambda r: r.read(), lambda r: list(r)):
+    for read in (lambda r: b"".join(r.stream(50)), lambda r: r.read(), list):
         response = response_to(message[:end])
         response._fp = Recorder(response._fp)
         with pytest.raises(ProtocolError):
@@ -165,9 +166,9 @@ def test_an_overridden_update_chunk_length_is_called_too() -> None:
 @pytest.mark.parametrize(
     "wire",
     [
-        b"3\r\nabcxx0\r\n\r\n", b"3\r\nab", b"3\r\nabc", b"3\r\nabc\r\n", b"x\r\n", b"3", b"-3\r\nabc\r\n",
-        b"0\r\n", b"0\r\nA: b", b"0\r\n" + b"A: b\r\n" * 2000 + b"\r\n", b"0\r\nA: " + b"x" * 70_000,
-        b"3;" + b"x" * 70_000,
+        b"3\r\nabcxx0\r\n\r\n", b"3\r\nab", b"3\r\nabc", b"3\r\nabc\r\n", b"x\r\n", b"3",
+        b"-3\r\nabc\r\n", b"0\r\n", b"0\r\nA: b", b"0\r\n" + b"A: b\r\n" * 2000 + b"\r\n",
+        b"0\r\nA: " + b"x" * 70_000, b"3;" + b"x" * 70_000,
     ],
 )  # fmt: skip
 def test_chunks_are_as_strict_where_others_look_on(wire: bytes) -> None:
@@ -270,15 +271,14 @@ def test_a_response_made_by_hand_can_be_read(double: str, preload: bool) -> None
 
 
 def test_a_mock_as_body_does_not_hang() -> None:
-    body = mock.Mock(
-        **{"read.side_effect": [b"abc", b""], "closed": False, "isclosed.return_value": False}
-    )
-    assert HTTPResponse(body, preload_content=False).read() == b"abc"
-    body = mock.Mock(
-        **{"read.side_effect": [b"abc", b"d", b""], "closed": False, "isclosed.return_value": False}
-    )
-    assert b"".join(HTTPResponse(body, preload_content=False).stream(3)) == b"abcd"
-    assert body.close.called
+    def body(*pieces: bytes) -> mock.Mock:
+        effects = itertools.chain(pieces, itertools.repeat(b""))
+        return mock.Mock(**{"read.side_effect": effects, "closed": False})
+
+    assert HTTPResponse(body(b"abc"), preload_content=False).read() == b"abc"
+    file = body(b"abc", b"d")
+    assert b"".join(HTTPResponse(file, preload_content=False).stream(3)) == b"abcd"
+    assert file.close.called
 
 
 # -- requests-cache and others: subclasses -----------------------------------------------------

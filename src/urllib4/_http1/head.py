@@ -29,7 +29,9 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
 _FIELD_NAME = re.compile(_TOKEN)
 _METHOD = re.compile(_TOKEN.decode("ascii"))
-_SENT_VALUE_FORBIDDEN = re.compile(rb"[\0\r\n]")
+# All control characters but the tab (RFC 9110, 5.5): some recipients cut or fold lines at others
+# than CR and LF, or take them for white space.
+_SENT_VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TARGET_FORBIDDEN = re.compile("[\x00-\x20\x7f]")
 
 #: Lines of these fields repeat from answer to answer and hold no secret: their parsed form
@@ -336,7 +338,7 @@ def _encode_value(name: str | bytes, value: str | bytes | int) -> bytes:
         )
     if _SENT_VALUE_FORBIDDEN.search(raw) is not None:
         raise InvalidRequestHeaderError(
-            f"Invalid header value of {name!r}: control characters CR, LF and NUL are not allowed"
+            f"Invalid header value of {name!r}: control characters (CR, LF, NUL...) are not allowed"
         )
     return raw
 

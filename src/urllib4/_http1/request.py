@@ -25,8 +25,11 @@ def default_user_agent() -> str:
 
 # Names that decide something here; all others are only checked and copied.
 _DECIDING = frozenset(
-    {"accept-encoding", "content-length", "host", "transfer-encoding", "upgrade", "user-agent"}
-)
+    {
+        "accept-encoding", "content-length", "expect", "host", "transfer-encoding", "upgrade",
+        "user-agent",
+    }
+)  # fmt: skip
 
 
 class RequestPlan:
@@ -207,7 +210,9 @@ def _check_codings(codings: list[Any], lengths: list[Any] | None) -> None:
         )
     for coding in codings:
         text = coding.decode("latin-1") if isinstance(coding, bytes) else str(coding)
-        if text.rpartition(",")[2].strip().lower() != "chunked" or len(codings) > 1:
+        # No other white space than these two: a recipient may not know it, and see no coding.
+        names = [name.strip(" \t").lower() for name in text.split(",")]
+        if names[-1] != "chunked" or "chunked" in names[:-1] or len(codings) > 1:
             raise InvalidRequestHeaderError(
                 f"Transfer-Encoding of a request must end in 'chunked', once: {text!r}"
             )
@@ -215,13 +220,13 @@ def _check_codings(codings: list[Any], lengths: list[Any] | None) -> None:
 
 def _check_length(lengths: list[Any], length: int | None) -> int:
     """Return the caller's Content-Length, compared with the body's where that is known."""
-    texts = {
+    texts = [
         value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in lengths
-    }
-    text = texts.pop().strip()
-    if texts or not (text.isascii() and text.isdigit()):
+    ]
+    text = texts[0].strip(" \t")
+    if len(texts) > 1 or not (text.isascii() and text.isdigit()):
         raise InvalidRequestHeaderError(
-            f"Content-Length of a request must be one number, not {[text, *texts]!r}"
+            f"Content-Length of a request must be one number, not {texts!r}"
         )
     if length is not None and int(text) != length:
         raise _wrong_length(int(text), str(length))
