@@ -31,7 +31,7 @@ class _FollowedByCaller(int):
 
 
 #: Tells a pool not to follow redirects, and not to read the body of one beforehand either.
-FOLLOWED_BY_CALLER = _FollowedByCaller(0)
+FOLLOWED_BY_CALLER: Any = _FollowedByCaller(0)
 
 
 class Step(NamedTuple):

@@ -193,6 +193,8 @@ class HTTPConnection(http.client.HTTPConnection):
         proxy: Url | None = None,
         proxy_config: ProxyConfig | None = None,
     ) -> None:
+        if not isinstance(host, str):
+            raise TypeError(f"host must be a str, not {type(host).__name__}: {host!r}")
         try:
             super().__init__(
                 host=host,
@@ -850,7 +852,8 @@ def _encode_raw_target(target: str) -> bytes:
     if absolute is not None:
         if "@" in absolute[1]:
             raise InvalidTargetError(
-                "a target must not hold credentials (RFC 9110, 4.2.4): use make_headers(basic_auth=)"
+                "a target must not hold credentials (RFC 9110, 4.2.4): send them by "
+                "make_headers(basic_auth=...)"
             )
         _check_authority(_ZONE.sub("", absolute[1]))
     return encode_target(target)

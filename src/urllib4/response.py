@@ -288,13 +288,12 @@ class BaseHTTPResponse(io.IOBase):
         """Choose the decoder by Content-Encoding; unknown codings leave the body raw."""
         if self._decoder_known:
             return
-        self._decoder_known = True
         encoding = self.headers.get("content-encoding")
-        if not encoding or self._decoder is not None:
-            return
-        codings = {coding.strip().lower() for coding in encoding.split(",")}
-        if codings.difference(("", "identity")).issubset(self.CONTENT_DECODERS):
-            self._decoder = get_decoder(encoding)
+        if encoding and self._decoder is None:
+            codings = {coding.strip().lower() for coding in encoding.split(",")}
+            if codings.difference(("", "identity")).issubset(self.CONTENT_DECODERS):
+                self._decoder = get_decoder(encoding)
+        self._decoder_known = True
 
     def _decode(
         self,
@@ -885,6 +884,8 @@ class HTTPResponse(BaseHTTPResponse):
         try:
             return super()._decode(data, decode_content, flush_decoder, max_length)
         except (DecodeError, ResponseTooLargeError):
+            if self._decoded_buffer is not None:
+                self._decoded_buffer.get_all()  # it must not pass for content after the error
             self._abandon()
             raise
 
@@ -949,7 +950,7 @@ class HTTPResponse(BaseHTTPResponse):
             amt = None
         if amt is None:
             data = self._read_all(decode_content)
-            if cache_content:
+            if cache_content and self._body is None:
                 self._body = data
             return data
         if not decode_content:
@@ -1010,11 +1011,11 @@ class HTTPResponse(BaseHTTPResponse):
 
         :param amt: most bytes to return; None or negative: no limit.
         """
+        if amt == 0:
+            return b""
         self._init_decoder()
         if decode_content is None:
             decode_content = self.decode_content
-        if amt == 0:
-            return b""
         limit = -1 if amt is None or amt < 0 else amt
         if not decode_content:
             self._refuse_mixing("read1")

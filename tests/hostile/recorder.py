@@ -21,8 +21,8 @@ class Recorder:
     """Accepts one connection after the other and records what came on each, up to its end.
 
     A head that is complete is answered with 200 (a CONNECT with an open tunnel, in which the next
-    head is answered).  Connections are served in the order in which they are opened, so `take` knows
-    that it has seen everything without waiting for time to pass.
+    head is answered).  Connections are served in the order in which they are opened, so `take`
+    knows that it has seen everything without waiting for time to pass.
     """
 
     def __init__(self) -> None:

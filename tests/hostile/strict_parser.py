@@ -18,9 +18,7 @@ _VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[ \t\x21-\x7e\x80-\xff]*[\x21-\
 _PCHAR = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
 _QUERY = rb"(?:" + _PCHAR + rb"|[/?])*"
 _ORIGIN_FORM = re.compile(rb"(?:/" + _PCHAR + rb"*)+(?:\?" + _QUERY + rb")?")
-_HOST = (
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"
-)
+_HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"
 _AUTHORITY = _HOST + rb"(?::[0-9]{0,5})?"
 _HOST_FIELD = re.compile(_AUTHORITY)
 _AUTHORITY_FORM = re.compile(_HOST + rb":[0-9]{1,5}")

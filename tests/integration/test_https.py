@@ -83,6 +83,7 @@ def test_a_bad_certificate_is_refused(
     url: str = getattr(server, f"{kind}_url")
     with pytest.raises(SSLError, match=text) as caught:
         manager.request("GET", url)
+    assert "localhost" in str(caught.value)
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
     with pytest.raises(MaxRetryError) as wrapped:
         manager.request("GET", url, retries=1)
@@ -247,9 +248,11 @@ def test_an_encrypted_key_without_a_password_is_an_error_and_no_question_on_the_
 ) -> None:
     encrypted = certs.client_encrypted
     options = {"cert_file": encrypted.cert, "key_file": encrypted.key}
-    with trusting(ca_certs=certs.ca_file, **options) as manager:
-        with pytest.raises(SSLError, match="Client private key is encrypted, password is required"):
-            manager.request("GET", server.client_cert_url)
+    with (
+        trusting(ca_certs=certs.ca_file, **options) as manager,
+        pytest.raises(SSLError, match="Client private key is encrypted, password is required"),
+    ):
+        manager.request("GET", server.client_cert_url)
 
 
 def test_a_wrong_password_does_not_show_up_in_the_error(
@@ -257,9 +260,11 @@ def test_a_wrong_password_does_not_show_up_in_the_error(
 ) -> None:
     encrypted = certs.client_encrypted
     options = {"cert_file": encrypted.cert, "key_file": encrypted.key, "key_password": "s3cr3t-x"}
-    with trusting(ca_certs=certs.ca_file, **options) as manager:
-        with pytest.raises(SSLError) as caught:
-            manager.request("GET", server.client_cert_url)
+    with (
+        trusting(ca_certs=certs.ca_file, **options) as manager,
+        pytest.raises(SSLError) as caught,
+    ):
+        manager.request("GET", server.client_cert_url)
     assert "s3cr3t-x" not in repr(caught.value)
 
 
@@ -343,19 +348,22 @@ def test_versions_can_be_limited(server: DummyServer, ca_file: str, certs: Certi
         response.drain_conn()
     modern = certs.server_context()
     modern.minimum_version = ssl.TLSVersion.TLSv1_3
-    with CountingServer(tls=modern) as only_new:
-        with trusting(ca_certs=ca_file, ssl_maximum_version=ssl.TLSVersion.TLSv1_2) as manager:
-            with pytest.raises(SSLError):
-                manager.request("GET", f"https://localhost:{only_new.port}/")
+    with (
+        CountingServer(tls=modern) as only_new,
+        trusting(ca_certs=ca_file, ssl_maximum_version=ssl.TLSVersion.TLSv1_2) as manager,
+        pytest.raises(SSLError),
+    ):
+        manager.request("GET", f"https://localhost:{only_new.port}/")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the ssl module, for old versions
 def test_ssl_version_is_deprecated_and_works(server: DummyServer, ca_file: str) -> None:
-    with trusting(ca_certs=ca_file, ssl_version="TLSv1_2") as manager:
-        with pytest.warns(Warning) as caught:
-            response = manager.request("GET", server.https_url)
-    assert response.status == 200
-    assert {one.category for one in caught} <= {FutureWarning, DeprecationWarning}
-    assert any("ssl_version" in str(one.message) for one in caught)
+    with (
+        trusting(ca_certs=ca_file, ssl_version="TLSv1_2") as manager,
+        pytest.warns(FutureWarning, match="ssl_version is deprecated") as caught,
+    ):
+        assert manager.request("GET", server.https_url).status == 200
+    assert caught[0].filename == __file__
 
 
 def test_a_context_of_ours_can_be_made_by_hand(server: DummyServer, ca_file: str) -> None:

@@ -197,7 +197,7 @@ def test_the_names_of_the_front_door() -> None:
     }  # fmt: skip
     assert wanted <= set(urllib4.__all__)
     assert all(hasattr(urllib4, name) for name in urllib4.__all__)
-    assert [int(part) for part in urllib4.__version__.split(".")][0] >= 4
+    assert next(int(part) for part in urllib4.__version__.split(".")) >= 4
     assert isinstance(urllib4._DEFAULT_POOL, urllib4.PoolManager)
 
 

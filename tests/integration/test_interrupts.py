@@ -117,19 +117,26 @@ def test_an_interrupt_in_the_socket_leaves_no_connection_and_loses_no_slot(
     """The second receive is that of the body: it is larger than the first one brings."""
     original = HTTPConnection._new_conn
     interrupting = Interrupting(error, number)
-    with CountingServer(lambda exchange: ok(b"x" * 300_000)) as server:
-        with HTTPConnectionPool(server.host, server.port, block=True, timeout=10) as pool:
-            with monkeypatch.context() as patch:
-                patch.setattr(
-                    HTTPConnection,
-                    "_new_conn",
-                    lambda conn: Socket(original(conn), method, interrupting),
-                )
-                with pytest.raises(error):
-                    pool.request("POST", "/", body=b"b" * 100_000, retries=5)
-            assert list(pool.pool.queue) == [None]
-            server.wait_until(lambda: server.open == 0)
-            assert pool.request("GET", "/", pool_timeout=1).status == 200
+    with (
+        CountingServer(lambda exchange: ok(b"x" * 300_000)) as server,
+        HTTPConnectionPool(server.host, server.port, block=True, timeout=10) as pool,
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                HTTPConnection,
+                "_new_conn",
+                lambda conn: Socket(original(conn), method, interrupting),
+            )
+            with pytest.raises(error):
+                pool.request("POST", "/", body=b"b" * 100_000, retries=5)
+        assert list(pool.pool.queue) == [None]
+        server.wait_until(lambda: server.open == 0)
+        assert pool.request("GET", "/", pool_timeout=1).status == 200
+
+
+def read_all(response: Any) -> None:
+    while response.read(100_000):
+        pass
 
 
 def test_an_interrupt_while_streaming_ends_the_connection(
@@ -137,20 +144,21 @@ def test_an_interrupt_while_streaming_ends_the_connection(
 ) -> None:
     original = HTTPConnection._new_conn
     interrupting = Interrupting(error, 3)
-    with CountingServer(lambda exchange: ok(b"x" * 900_000)) as server:
-        with HTTPConnectionPool(server.host, server.port, block=True, timeout=10) as pool:
-            with monkeypatch.context() as patch:
-                patch.setattr(
-                    HTTPConnection,
-                    "_new_conn",
-                    lambda conn: Socket(original(conn), "recv_into", interrupting),
-                )
-                response = pool.request("GET", "/", preload_content=False)
-                with pytest.raises(error):
-                    while response.read(100_000):
-                        pass
-            server.wait_until(lambda: server.open == 0)
-            assert pool.request("GET", "/", pool_timeout=1).status == 200
+    with (
+        CountingServer(lambda exchange: ok(b"x" * 900_000)) as server,
+        HTTPConnectionPool(server.host, server.port, block=True, timeout=10) as pool,
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                HTTPConnection,
+                "_new_conn",
+                lambda conn: Socket(original(conn), "recv_into", interrupting),
+            )
+            response = pool.request("GET", "/", preload_content=False)
+            with pytest.raises(error):
+                read_all(response)
+        server.wait_until(lambda: server.open == 0)
+        assert pool.request("GET", "/", pool_timeout=1).status == 200
 
 
 def test_an_interrupt_on_a_connection_that_was_idle_closes_it(
@@ -176,11 +184,13 @@ def test_an_interrupt_while_sleeping_before_a_retry_leaves_the_pool_whole(
 
     monkeypatch.setattr("urllib4.util.retry.time.sleep", interrupt)
     retries = Retry(3, status_forcelist=[503], backoff_factor=1)
-    with CountingServer(lambda exchange: ok(status="503 Busy")) as server:
-        with HTTPConnectionPool(server.host, server.port, block=True) as pool:
-            with pytest.raises(error):
-                pool.request("GET", "/", retries=retries)
-            assert pool.pool.qsize() == 1
+    with (
+        CountingServer(lambda exchange: ok(status="503 Busy")) as server,
+        HTTPConnectionPool(server.host, server.port, block=True) as pool,
+    ):
+        with pytest.raises(error):
+            pool.request("GET", "/", retries=retries)
+        assert pool.pool.qsize() == 1
 
 
 def test_an_interrupt_in_a_body_leaves_the_pool_whole(
@@ -212,9 +222,10 @@ def test_an_interrupt_in_the_handshake_closes_the_socket(
     name: str,
     when: str,
 ) -> None:
-    with CountingServer(tls=certs.server_context()) as server, HTTPSConnectionPool(
-        "localhost", server.port, block=True, ca_certs=certs.ca_file
-    ) as pool:
+    with (
+        CountingServer(tls=certs.server_context()) as server,
+        HTTPSConnectionPool("localhost", server.port, block=True, ca_certs=certs.ca_file) as pool,
+    ):
         with monkeypatch.context() as patch:
             original = getattr(HTTPSConnection, name)
             interrupting = Interrupting(error)

@@ -111,9 +111,11 @@ def test_a_certificate_for_another_name_is_a_warning(
     certs: Certificates, server: DummyServer, records: Any
 ) -> None:
     """Where it is us who compare, because a name was asserted; else OpenSSL says all."""
-    with PoolManager(ca_certs=certs.ca_file, assert_hostname="no.example") as manager:
-        with pytest.raises(SSLError):
-            manager.request("GET", server.https_url, retries=False)
+    with (
+        PoolManager(ca_certs=certs.ca_file, assert_hostname="no.example") as manager,
+        pytest.raises(SSLError),
+    ):
+        manager.request("GET", server.https_url, retries=False)
     (warning,) = [entry for entry in records() if entry[1] == "WARNING"]
     assert warning[0] == "urllib4.connection"
     assert warning[2].startswith("Certificate did not match expected hostname: no.example.")
@@ -124,9 +126,12 @@ def test_no_secret_is_logged(script: ScriptedServer, caplog: pytest.LogCaptureFi
     script.accept().expect(b"GET").close()
     script.accept().expect(b"GET").send(OK)
     url = script.url.replace("http://", "http://user:s3cr3t@")
-    with caplog.at_level(logging.DEBUG), PoolManager() as manager:
-        with pytest.warns(Warning, match="credentials"):
-            manager.request("GET", url, headers={"Authorization": "t0ken", "Cookie": "c00kie"})
+    with (
+        caplog.at_level(logging.DEBUG),
+        PoolManager() as manager,
+        pytest.warns(Warning, match="credentials"),
+    ):
+        manager.request("GET", url, headers={"Authorization": "t0ken", "Cookie": "c00kie"})
     for secret in ("s3cr3t", "t0ken", "c00kie"):
         assert secret not in caplog.text
 

@@ -159,9 +159,11 @@ def test_a_form_can_be_urlencoded(echo: Any) -> None:
 
 def test_a_file_does_not_fit_into_a_urlencoded_form() -> None:
     """Its repr once was sent instead of it."""
-    with HTTPConnectionPool("nowhere.invalid") as pool:
-        with pytest.raises(TypeError, match="'f' is a file"):
-            pool.request("POST", "/", fields={"f": ("name", "x")}, encode_multipart=False)
+    with (
+        HTTPConnectionPool("nowhere.invalid") as pool,
+        pytest.raises(TypeError, match="'f' is a file"),
+    ):
+        pool.request("POST", "/", fields={"f": ("name", "x")}, encode_multipart=False)
 
 
 def test_the_boundary_can_be_chosen(echo: Any) -> None:

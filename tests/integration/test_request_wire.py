@@ -203,8 +203,8 @@ def test_a_body_in_memory_has_a_length_in_bytes(
         (lambda: generator(b"a", b"", "ü", bytearray(b"c")), [b"a", "ü".encode(), b"c"]),
         (lambda: [b"a", b"b"], [b"a", b"b"]),
         (lambda: generator(memoryview(array.array("H", [1, 2]))), [b"\1\0\2\0"]),
-        (lambda: generator(), []),
-        (lambda: io.BytesIO(), []),
+        (generator, []),
+        (io.BytesIO, []),
     ],
 )
 def test_a_body_of_unknown_length_is_chunked(
@@ -341,7 +341,7 @@ def test_the_error_does_not_show_a_secret(pool: HTTPConnectionPool) -> None:
         ({"headers": {"X": ["a"]}}, "list"),
         ({"headers": {1: "a"}}, "int"),
         ({"body": 5}, "5"),
-        ({"body": object()}, "object"),
+        ({"body": Ellipsis}, "Ellipsis"),
         ({"method": b"GET"}, "bytes"),
         ({"method": None}, "NoneType"),
     ],

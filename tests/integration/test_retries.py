@@ -364,9 +364,11 @@ def test_a_body_that_was_used_up_is_an_error_after_a_status_too(
 ) -> None:
     script.accept().expect(b"PUT").send(BUSY)
     body = ONE_SHOT[kind]()
-    with PoolManager(retries=Retry(3, status_forcelist=[503])) as manager:
-        with pytest.raises(UnrewindableBodyError):
-            manager.request("PUT", script.url, body=body)
+    with (
+        PoolManager(retries=Retry(3, status_forcelist=[503])) as manager,
+        pytest.raises(UnrewindableBodyError),
+    ):
+        manager.request("PUT", script.url, body=body)
     if hasattr(body, "close"):
         body.close()
 

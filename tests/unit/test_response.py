@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from tests.unit._http1.pieces import Pieces, by_three, each_byte, whole
 from urllib4._collections import HTTPHeaderDict
+from urllib4._decoding import BytesQueueBuffer
 from urllib4._http1.message import Http1Response
 from urllib4._http1.stream import ByteStream
 from urllib4.exceptions import (
@@ -357,6 +358,14 @@ def test_content_that_ends_early_is_an_error_by_every_way(source: str, way: str)
                 WAYS[way](response)
 
 
+def test_after_a_decoding_error_nothing_passes_for_content() -> None:
+    response = over_ours("length", gzip.compress(CONTENT)[:-1], "gzip")
+    for _ in range(2):
+        with pytest.raises(DecodeError):
+            response.read(100_000)
+    assert response.closed
+
+
 @every_way
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, deflate"])
 def test_content_that_is_garbage_is_an_error_by_every_way(way: str, encoding: str) -> None:
@@ -430,8 +439,9 @@ def test_a_chain_of_codings_is_bounded() -> None:
     """CVE-2025-66418."""
     for way in ("read()", "stream()", "read1()", "readline", "iter", "readinto(100)"):
         response = over_ours("length", b"x" * 50, "gzip, gzip, gzip, gzip, gzip, gzip")
-        with pytest.raises(DecodeError, match="Too many content encodings in the chain: 6 > 5"):
-            WAYS[way](response)
+        for _ in range(2):
+            with pytest.raises(DecodeError, match="Too many content encodings in the chain: 6 > 5"):
+                WAYS[way](response)
 
 
 @pytest.mark.parametrize("source", ["BytesIO", "http.client, length", "ours, chunked, bytewise"])
@@ -678,6 +688,27 @@ def test_lines_read_ahead_keep_the_response_open() -> None:
     assert response.read() == b""
 
 
+@given(st.lists(st.binary(max_size=8).map(lambda data: data.replace(b"\0", b"\n"))), st.data())
+def test_the_buffer_gives_lines_in_parts(chunks: list[bytes], data: st.DataObject) -> None:
+    """Each part ends where a chunk, a line or the limit does, and nothing else is taken."""
+    buffer = BytesQueueBuffer()
+    for chunk in chunks:
+        buffer.put(chunk)
+    left = b"".join(chunks)
+    while len(buffer):
+        limit = data.draw(st.integers(-1, 9))
+        part = buffer.get_line(limit)
+        assert left.startswith(part)
+        assert b"\n" not in part[:-1]
+        assert len(part) <= limit or limit < 0
+        assert part or limit == 0
+        left = left[len(part) :]
+        assert len(buffer) == len(left)
+    assert not left
+    with pytest.raises(RuntimeError, match="buffer is empty"):
+        buffer.get_line(1)
+
+
 # -- the other faces of a response -------------------------------------------------------------
 
 
@@ -725,7 +756,8 @@ def test_data_is_read_once_and_kept() -> None:
     assert response.read(cache_content=True) == response.data == CONTENT
     response = over_ours("length", CONTENT, "", preload_content=True)
     assert response.data == CONTENT
-    assert response.read() == b""
+    assert response.read(cache_content=True) == b""
+    assert response.data == CONTENT
 
 
 @pytest.mark.parametrize(

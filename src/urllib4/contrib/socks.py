@@ -105,14 +105,19 @@ class _Masked(str):
         return type(self), (str.__str__(self), self.shown)
 
 
-class _Credential(_Masked):
-    """A user name or password.
+class _Octets(_Masked):
+    """A credential as python-socks takes it: one character per byte.
 
-    It is sent as UTF-8; python-socks asks for ASCII, in which many passwords cannot be written.
+    It counts characters and encodes them as ASCII, but credentials are octets (RFC 1929) and
+    often outside ASCII.
     """
 
+    @classmethod
+    def of(cls, text: str | None) -> _Masked | None:
+        return None if text is None else cls(_octets(text).decode("latin-1"))
+
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return _octets(self)
+        return str.encode(self, "latin-1")
 
 
 class SOCKSConnection(HTTPConnection):
@@ -211,8 +216,8 @@ class SOCKSConnection(HTTPConnection):
                     options["socks_version"],
                     options["proxy_host"],
                     options["proxy_port"],
-                    options["username"],
-                    options["password"],
+                    _Octets.of(options["username"]),
+                    _Octets.of(options["password"]),
                     options["rdns"],
                     forward=_Opened(sock, deadline),
                 ).connect(target, self.port)
@@ -411,7 +416,7 @@ def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _credential(what: str, value: Any, version: ProxyType) -> _Credential | None:
+def _credential(what: str, value: Any, version: ProxyType) -> _Masked | None:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -425,7 +430,7 @@ def _credential(what: str, value: Any, version: ProxyType) -> _Credential | None
         raise ValueError(f"the SOCKS {what} is too long: {size} bytes, at most {_MAX_BYTES} fit")
     if version is ProxyType.SOCKS4 and "\0" in value:
         raise ValueError(f"the SOCKS {what} has a NUL, which ends it in SOCKS4")
-    return _Credential(value)
+    return _Masked(value)
 
 
 def _octets(text: str) -> bytes:
