@@ -293,6 +293,7 @@ class DeflateDecoder(_StreamDecoder):
 
     @property
     def finished(self) -> bool:
+        """Whether the end of the encoded stream was seen."""
         return self._codec.eof
 
     def _decode(self, piece: bytes, limit: int) -> bytes:
@@ -338,6 +339,7 @@ class GzipDecoder(_StreamDecoder):
 
     @property
     def finished(self) -> bool:
+        """Whether the end of the encoded stream was seen."""
         return self._codec is None and not self._magic
 
     def _decode(self, piece: bytes, limit: int) -> bytes:
@@ -394,6 +396,7 @@ class BrotliDecoder(_StreamDecoder):
 
     @property
     def finished(self) -> bool:
+        """Whether the end of the encoded stream was seen."""
         is_finished = getattr(self._codec, "is_finished", None)
         return is_finished is None or bool(is_finished())
 
@@ -437,6 +440,7 @@ class ZstdDecoder(_StreamDecoder):
 
     @property
     def finished(self) -> bool:
+        """Whether the end of the encoded stream was seen."""
         return self._codec is None and self._frames > 0
 
     def _decode(self, piece: bytes, limit: int) -> bytes:
@@ -485,13 +489,16 @@ class MultiDecoder(ContentDecoder):
 
     @property
     def has_unconsumed_tail(self) -> bool:
+        """Whether a decoder holds input that may give more output."""
         return any(decoder.has_unconsumed_tail for decoder in self._decoders)
 
     @property
     def finished(self) -> bool:
+        """Whether the end of the encoded stream was seen."""
         return all(decoder.finished for decoder in self._decoders)
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Decode `data` through all layers to at most `max_length` bytes (-1: all)."""
         if data:
             self._fed = True
             self._decoders[0].decompress(data, 0)
@@ -507,6 +514,7 @@ class MultiDecoder(ContentDecoder):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def flush(self) -> bytes:
+        """Return what is left, and check that every layer came to its end."""
         content = self.decompress(b"")
         for decoder in self._decoders:
             decoder.flush()

@@ -182,20 +182,21 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
             _move_below(holder, entries)
         else:
             _move(holder, entries)
-            if len(entries) > self.maxsize:
-                self._trim()
+        if len(entries) > self.maxsize:
+            self._trim()
         self.tell()
 
     def _trim(self) -> None:
         """Drop what is too much, from below: an empty slot that a connection took the place of.
 
-        It is a connection if two threads gave one back for the last free place.  That happens
+        It is another entry if two threads gave one back for the last free place.  That happens
         only where more are in use than there are slots, so that no slot gets lost here.
         """
-        while len(self.queue) > self.maxsize:
-            surplus = self.queue.pop(0)
-            if surplus is not None:
-                surplus.close()
+        with suppress(IndexError):  # other threads took all
+            while len(self.queue) > self.maxsize:
+                surplus = self.queue.pop(0)
+                if surplus is not None:
+                    surplus.close()
 
 
 class Lease:

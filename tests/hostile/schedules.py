@@ -12,6 +12,7 @@ garbage collector's finalisers do.
 from __future__ import annotations
 
 import _thread
+import gc
 import random
 import sys
 import threading
@@ -169,6 +170,7 @@ class Scheduler:
             worker.error = None
         errors: list[BaseException] = []
         hook, sys.unraisablehook = sys.unraisablehook, lambda args: self._note(args, errors)
+        gc.disable()  # the remains of other runs must not be collected at some point of this one
         try:
             self._workers[0].go.release()
             if not self._done.acquire(timeout=PATIENCE):
@@ -178,6 +180,7 @@ class Scheduler:
                 for collection in self._collections:
                     collection()
         finally:
+            gc.enable()
             sys.unraisablehook = hook
         errors += [worker.error for worker in self._workers if worker.error is not None]
         try:
@@ -313,6 +316,8 @@ class Scheduler:
         todo: list[dict[int, int]] = [{}]
         count = 0
         while todo and count < limit:
+            if count % 100 == 0:
+                gc.collect()
             # Taken at random, so that a sample is one of all of them.
             at = chance.randrange(len(todo))
             todo[at], todo[-1] = todo[-1], todo[at]

@@ -50,6 +50,7 @@ class LengthBody:
             self.complete = True
 
     def read(self, amt: int) -> bytes:
+        """Read `amt` bytes; fewer only at the end."""
         assert self.left is not None
         wanted = min(amt, self.left)
         stream = self._stream
@@ -61,6 +62,7 @@ class LengthBody:
         return data
 
     def read_all(self) -> bytes:
+        """Read all that is left."""
         assert self.left is not None
         data = self.read(self.left)
         if self.left and len(data) < MAX_BUFFER_AHEAD:
@@ -77,18 +79,21 @@ class LengthBody:
         return IncompleteRead(self._done, self.left)
 
     def read1(self, amt: int) -> bytes:
+        """Read what is at hand, or what one receive brings; -1: any number of bytes."""
         assert self.left is not None
         data = self._stream.read1(min(amt, self.left) if amt >= 0 else self.left)
         self._took(len(data))
         return data
 
     def readinto(self, view: memoryview) -> int:
+        """Fill `view`; fewer bytes only at the end."""
         assert self.left is not None
         count = self._stream.readinto(view[: self.left] if len(view) > self.left else view)
         self._took(count)
         return count
 
     def readline(self, limit: int) -> bytes:
+        """Read up to a newline, or to the limit or the end."""
         assert self.left is not None
         line = self._stream.read_line(self.left if limit < 0 else min(limit, self.left))
         self._took(len(line))
@@ -118,29 +123,34 @@ class UntilCloseBody:
         self.complete = True
 
     def read(self, amt: int) -> bytes:
+        """Read `amt` bytes; fewer only at the end."""
         data = _read_pieces(self._stream, amt)
         if len(data) < amt:
             self._end()
         return data
 
     def read_all(self) -> bytes:
+        """Read all that is left."""
         data = b"".join(iter(lambda: self._stream.read1(_PIECE), b""))
         self._end()
         return data
 
     def read1(self, amt: int) -> bytes:
+        """Read what is at hand, or what one receive brings; -1: any number of bytes."""
         data = self._stream.read1(amt)
         if not data and amt:
             self._end()
         return data
 
     def readinto(self, view: memoryview) -> int:
+        """Fill `view`; fewer bytes only at the end."""
         count = self._stream.readinto(view)
         if count < len(view):
             self._end()
         return count
 
     def readline(self, limit: int) -> bytes:
+        """Read up to a newline, or to the limit or the end."""
         line = self._stream.read_line(sys.maxsize if limit < 0 else limit)
         if not line.endswith(b"\n") and len(line) != limit:
             self._end()
@@ -222,6 +232,7 @@ class ChunkedBody:
         return data
 
     def read(self, amt: int) -> bytes:
+        """Read `amt` bytes; fewer only at the end."""
         pieces = []
         while amt > 0 and self.next_chunk():
             data = self.read_chunk(amt)
@@ -230,9 +241,11 @@ class ChunkedBody:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def read_all(self) -> bytes:
+        """Read all that is left."""
         return b"".join(iter(lambda: self.read_chunk(_PIECE), b""))
 
     def read1(self, amt: int) -> bytes:
+        """Read what is at hand, or what one receive brings; -1: any number of bytes."""
         left = self.next_chunk()
         if not left:
             return b""
@@ -242,6 +255,7 @@ class ChunkedBody:
         return data
 
     def readinto(self, view: memoryview) -> int:
+        """Fill `view`; fewer bytes only at the end."""
         done = 0
         while done < len(view) and self.next_chunk():
             count = self._stream.readinto1(view[done : done + self.chunk_left])
@@ -250,6 +264,7 @@ class ChunkedBody:
         return done
 
     def readline(self, limit: int) -> bytes:
+        """Read up to a newline, or to the limit or the end."""
         pieces = []
         while limit and self.next_chunk():
             wanted = self.chunk_left if limit < 0 else min(limit, self.chunk_left)

@@ -81,6 +81,9 @@ SSL_WRITE_BLOCKSIZE = 16384
 # sent on from another place in memory.
 _WRITE_MODE = 0x1 | 0x2
 
+# How pyOpenSSL numbers an end without close_notify (RFC 8446, 6.1) among the system's errors.
+_RAGGED = -1
+
 _VERIFY_MODES = {
     ssl.CERT_NONE: SSL.VERIFY_NONE,
     ssl.CERT_OPTIONAL: SSL.VERIFY_PEER,
@@ -260,16 +263,11 @@ def _verification_error(code: int) -> ssl.SSLCertVerificationError:
     return failure
 
 
-def _is_ragged(error: SSL.Error) -> bool:
-    """Tell whether the connection ended without a close_notify (RFC 8446, 6.1)."""
-    if isinstance(error, SSL.SysCallError):
-        return error.args[:1] == (-1,)
-    return "unexpected eof" in _reason(error).lower()
-
-
-def _os_error(error: SSL.SysCallError) -> OSError:
-    number = error.args[0]
-    return OSError(number, os.strerror(number) if number > 0 else str(error))
+def _has_reason(error: SSL.Error) -> bool:
+    details = error.args[0] if error.args else None
+    return not isinstance(details, list) or any(
+        entry[-1] for entry in details if entry[0] != "system library"
+    )
 
 
 def _note_verification(
@@ -311,6 +309,8 @@ class WrappedSocket:
         # Files made of this object keep the socket open, as with socket.socket.
         self._io_refs = 0
         self._closed = False
+        # The number of the system's error that broke the connection, or `_RAGGED`.
+        self._broken_by: int | None = None
 
     def __enter__(self) -> WrappedSocket:
         return self
@@ -330,17 +330,11 @@ class WrappedSocket:
         """
         try:
             self._complete(self.connection.do_handshake, "The handshake operation timed out")
-        except SSL.SysCallError as error:
-            if _is_ragged(error):
-                raise ssl.SSLEOFError(
-                    ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol"
-                ) from error
-            raise _os_error(error) from error
         except SSL.Error as error:
             noted = self.connection.get_app_data()
             if isinstance(noted, int) and "certificate verify failed" in _reason(error):
                 raise _verification_error(noted) from error
-            raise _ssl_error("bad handshake", error) from error
+            raise self._translated("bad handshake", error) from error
         if self.context is not None and self.context.check_hostname:
             self._check_hostname()
 
@@ -366,15 +360,26 @@ class WrappedSocket:
         except SSL.ZeroReturnError:
             return nothing
         except SSL.Error as error:
-            if not _is_ragged(error):
-                if isinstance(error, SSL.SysCallError):
-                    raise _os_error(error) from error
-                raise _ssl_error("read error", error) from error
-            if self.suppress_ragged_eofs:
+            failure = self._translated("read error", error)
+            if self.suppress_ragged_eofs and isinstance(failure, ssl.SSLEOFError):
                 return nothing
-            raise ssl.SSLEOFError(
-                ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol"
-            ) from error
+            raise failure from error
+
+    def _translated(self, what: str, error: SSL.Error) -> OSError:
+        """Return the standard library's error for one of pyOpenSSL.
+
+        OpenSSL tells why a connection broke once; later operations fail without a reason.
+        """
+        if isinstance(error, SSL.SysCallError):
+            self._broken_by = error.args[0]
+        elif "unexpected eof" in _reason(error).lower():
+            self._broken_by = _RAGGED
+        elif _has_reason(error):
+            return _ssl_error(what, error)
+        number = errno.ECONNABORTED if self._broken_by is None else self._broken_by
+        if number == _RAGGED:
+            return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
+        return OSError(number, os.strerror(number))
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send some of `data`; return how many bytes."""
@@ -393,12 +398,8 @@ class WrappedSocket:
             return self._complete(
                 lambda: self.connection.send(view), "The write operation timed out"
             )
-        except SSL.SysCallError as error:
-            if _is_ragged(error):
-                raise BrokenPipeError(errno.EPIPE, "the peer has closed the connection") from error
-            raise _os_error(error) from error
         except SSL.Error as error:
-            raise _ssl_error("write error", error) from error
+            raise self._translated("write error", error) from error
 
     def _complete(self, operation: Callable[[], _T], late: str) -> _T:
         """Call `operation` until OpenSSL needs to wait no more.
