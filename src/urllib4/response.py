@@ -734,8 +734,9 @@ class HTTPResponse(BaseHTTPResponse):
         try:
             if self._nothing_left(fp, limit):
                 return b""
-            line: bytes = fp.readline(limit)
-            ended = not line.endswith(b"\n") and len(line) != limit
+            most = -1 if (cap := self._capped(None if limit < 0 else limit)) is None else cap
+            line: bytes = fp.readline(most)
+            ended = not line.endswith(b"\n") and len(line) != most
             if type(fp) is Http1Response:
                 self._took(fp, len(line), cut=ended)
             else:
@@ -785,6 +786,13 @@ class HTTPResponse(BaseHTTPResponse):
             received += len(piece)
             self._check_received(received)
             yield piece
+
+    def _capped(self, amt: int | None) -> int | None:
+        """Return `amt` (None: all), or one byte more than the limits leave room for."""
+        if self._limits is None or self._limits.response is None:
+            return amt
+        room = self._limits.response - self._fp_bytes_read + 1
+        return room if amt is None else min(amt, room)
 
     def _check_received(self, received: int) -> None:
         if self._limits is not None:
@@ -1163,7 +1171,7 @@ class HTTPResponse(BaseHTTPResponse):
         if not isinstance(body, ChunkedBody):
             return b""
         try:
-            data = body.read_chunk(amt)
+            data = body.read_chunk(self._capped(amt))
             self._fp_bytes_read += len(data)
             self._check_received(self._fp_bytes_read)
             if body.complete:

@@ -236,3 +236,24 @@ def test_a_last_redirect_that_is_a_bomb_ends_in_the_limit(script: ScriptedServer
     with HTTPConnectionPool(script.host, script.port) as pool, pytest.raises(HTTPError) as caught:
         pool.request("GET", "/", redirect=False, max_decoded_size=10)
     assert not isinstance(caught.value, MaxRetryError)
+
+
+@pytest.mark.parametrize("way", ["stream(None)", "readline", "lines"])
+def test_one_endless_chunk_or_line_is_not_taken_into_memory(
+    script: ScriptedServer, way: str
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7fffffff\r\n"
+    script.accept().expect(b"GET / ").send(head).flood(bytes(1 << 16), limit=1 << 26)
+    with HTTPConnectionPool(script.host, script.port) as pool:
+        response = pool.request("GET", "/", preload_content=False, max_response_size=1 << 20)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ResponseTooLargeError):
+                if way == "readline":
+                    response.readline()
+                else:
+                    list(response.stream(None) if way == "stream(None)" else response)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 6 << 20
