@@ -34,7 +34,7 @@ WAYS: dict[str, Callable[[Any], bytes]] = {
     "read1": lambda r: b"".join(iter(lambda: r.read1(1000), b"")),
     "readinto": _by_readinto,
     "stream": lambda r: b"".join(r.stream(1000)),
-    "lines": lambda r: b"".join(r),
+    "lines": b"".join,
     "readline": lambda r: b"".join(iter(r.readline, b"")),
 }
 
@@ -246,7 +246,7 @@ def test_a_last_redirect_that_is_a_bomb_ends_in_the_limit(script: ScriptedServer
 ENDLESS: dict[str, Callable[[Any], object]] = {
     "stream(None)": lambda r: list(r.stream(None)),
     "readline": lambda r: r.readline(),
-    "lines": lambda r: list(r),
+    "lines": list,
 }
 
 
