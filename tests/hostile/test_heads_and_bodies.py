@@ -180,7 +180,9 @@ def test_a_truncated_answer_is_an_error_at_every_byte(
     with counted(request, f"truncated {base}") as counts:
         for cut in range(len(message)):
             outcome = play(cases, pool, whole(message[:cut]), cut)
-            if cut >= body_at:
+            if base == "gzip until close" and message[:cut].endswith(b"\r\n\r\n"):
+                assert outcome == b""
+            elif cut >= body_at:
                 assert outcome == TEXT[: cut - body_at]
             else:
                 assert isinstance(outcome, HTTPError), (cut, outcome)
@@ -204,7 +206,8 @@ LENGTHS = [
 ]  # fmt: skip
 CODINGS = [
     b"gzip", b"identity", b"chunked, gzip", b"gzip, chunked", b"chunked, chunked", b"xchunked",
-    b"chunked;q=1", b"", b",", b"chunked,", b"\x0bchunked", b"chun\tked", b"cow", b"deflate,chunked",
+    b"chunked;q=1", b"", b",", b"chunked,", b"\x0bchunked", b"chun\tked", b"cow",
+    b"deflate,chunked",
 ]  # fmt: skip
 BAD_HEADS: dict[str, bytes] = {
     **{f"Content-Length {value[:30]!r}": b"Content-Length: %b\r\n" % value for value in LENGTHS},
