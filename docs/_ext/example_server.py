@@ -15,6 +15,7 @@ from typing import Any
 from dummyserver.certs import LOOPBACK_NAMES, Certificates
 from dummyserver.proxy import Proxy
 from dummyserver.server import DummyServer
+from dummyserver.socks import SocksProxy
 from urllib4.util import connection
 
 #: Names that the proxy knows.
@@ -23,6 +24,7 @@ PROXIED = ("example.com", "www.example.com", "api.example.com")
 server: Any = None
 certificates: Any = None
 proxy: Any = None
+socks: Any = None
 
 _running = contextlib.ExitStack()
 
@@ -35,7 +37,7 @@ def setup(app: Any) -> dict[str, Any]:
 
 
 def _start(app: Any) -> None:
-    global certificates, proxy, server
+    global certificates, proxy, server, socks
     if app.builder.name != "doctest":
         return
     # Handshakes that fail and clients that leave early are part of the show.
@@ -46,6 +48,7 @@ def _start(app: Any) -> None:
     server = _running.enter_context(DummyServer(certificates))
     known = {(name, port): _local_address(name, port) for name in PROXIED for port in (80, 443)}
     proxy = _running.enter_context(Proxy(credentials="ann:secret", resolve=known))
+    socks = _running.enter_context(SocksProxy(credentials=("ann", "secret"), resolve=known))
     _change_environment()
     original = connection.create_connection
     _running.callback(setattr, connection, "create_connection", original)
@@ -80,7 +83,9 @@ def _local_address(host: str, port: int) -> tuple[str, int]:
     if host.endswith("nowhere.example.com") or not f".{host}".endswith(".example.com"):
         raise ConnectionRefusedError(111, "Connection refused")
     if host == "proxy.example.com":
-        return "127.0.0.1", int(proxy.url.rpartition(":")[2])
+        return "127.0.0.1", proxy.port
+    if host == "socks.example.com":
+        return "127.0.0.1", socks.port
     url = urls.get(host) or (server.https_url if port == 443 else server.http_url)
     return "127.0.0.1", int(url.rpartition(":")[2])
 

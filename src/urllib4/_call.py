@@ -15,6 +15,7 @@ from ._cancel import CancelToken
 from ._deadline import Deadline
 from ._http1.request import RequestPlan
 from ._limits import Limits
+from ._route import DIRECT
 from .exceptions import HTTPError, RequestCancelledError
 from .util.retry import Retry
 
@@ -45,6 +46,7 @@ class Call:
     :ivar deadline: bound on the whole call; None when there is none.
     :ivar expect_continue: seconds to wait for 100 Continue before the body is sent anyway; None:
         do not ask.
+    :ivar route: the way to the target.
     :ivar limits: how large an answer may be.
     :ivar extras: keywords of ``urlopen`` that urllib3 does not have, as they were given.
     :ivar attempt_deadline: bound on the running attempt (``Timeout.total`` and the
@@ -54,7 +56,7 @@ class Call:
     __slots__ = (
         "attempt_deadline", "body", "body_pos", "cancel", "chunked", "deadline",
         "expect_continue", "extras", "headers", "limits", "method", "options", "phase", "plan",
-        "pool_timeout", "redirect", "retries", "target", "timeout", "url",
+        "pool_timeout", "redirect", "retries", "route", "target", "timeout", "url",
     )  # fmt: skip
 
     def __init__(self, method: str, url: str, target: str) -> None:
@@ -73,6 +75,7 @@ class Call:
         self.cancel: CancelToken | None = None
         self.expect_continue: float | None = None
         self.limits: Limits | None = None
+        self.route = DIRECT
         self.extras: dict[str, Any] = {}
         self.attempt_deadline: Deadline | None = None
         self.plan: RequestPlan | None = None

@@ -213,7 +213,7 @@ class Lease:
     __slots__ = ("_cancel", "_era", "_forget", "_holder", "_pool", "_store", "_turn")
 
     def __init__(self, pool: Any, conn: Any = None, cancel: CancelToken | None = None) -> None:
-        # The entry taken, as long as it was not given back.  First, for the finaliser's sake.
+        # The entry taken, as long as it was not given back.
         self._holder: list[Any] = []
         self._pool = pool
         self._cancel = cancel
@@ -316,5 +316,5 @@ class Lease:
             self._holder.clear()
 
     def __del__(self) -> None:
-        if self._holder:
+        if getattr(self, "_holder", None):  # __init__ may have been interrupted, too
             self._abandon()

@@ -48,7 +48,7 @@ from ._http1.request import RequestPlan
 from ._idle import IdleStore, Lease
 from ._limits import LIMIT_KEYWORDS, take_limits
 from ._request_methods import RequestMethods
-from ._route import route_for
+from ._route import DIRECT, Route, route_for
 from ._tls import check_pinning
 from .connection import (
     BaseSSLError,
@@ -535,7 +535,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         call.deadline = running_deadline(call.timeout)
         call.body = body
         call.chunked = chunked
-        call.headers = self._request_headers(headers)
+        call.route = self._route_to(url)
+        call.headers = self._request_headers(headers, call.route)
         self._plan(call)
         return call
 
@@ -550,10 +551,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             expect_continue=call.expect_continue is not None,
         )
 
-    def _request_headers(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    def _request_headers(
+        self, headers: Mapping[str, str] | None, route: Route
+    ) -> Mapping[str, str]:
         if headers is None:
             headers = self.headers
-        if self.proxy_headers and self._route.proxy_headers_with_requests:
+        if self.proxy_headers and route.proxy_headers_with_requests:
             merged = HTTPHeaderDict(headers)
             for name, value in self.proxy_headers.items():
                 merged[name] = value
@@ -566,9 +569,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         port = self.port or port_by_scheme.get(self.scheme or "http", 80)
         return f"{self.scheme}://{self._tunnel_host}:{port}"
 
-    @property
-    def _route(self) -> Any:
-        return route_for(self.proxy, self.proxy_config, self.scheme)
+    def _route_to(self, url: str) -> Route:
+        """Return the way to a target: absolute URLs of http targets stop at the proxy."""
+        if self.proxy is None:
+            return DIRECT
+        scheme = None if url.startswith("/") else parse_url(url).scheme
+        return route_for(self.proxy, self.proxy_config, scheme)
 
     def _target(self, url: str) -> str:
         """Return what stands in the request line: no fragment, no credentials."""
@@ -647,7 +653,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         conn.timeout = bounded(call, connect_timeout)
         conn._call = call
         try:
-            if self._route.kind == "tunnel" and conn.is_closed:
+            if call.route.kind == "tunnel" and conn.is_closed:
                 self._open_tunnel(conn)
             return self._make_request(
                 conn,

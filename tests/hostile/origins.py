@@ -56,6 +56,8 @@ class Origin(ThreadedServer):
             if request.method == b"HEAD":
                 answer = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
             end.sendall(answer)
+            if request.values(b"connection") == [b"close"]:
+                return
 
     def _answer(self, request: Request) -> Answer:
         target = request.target

@@ -328,7 +328,11 @@ class Scheduler:
             spent = sum(decisions[i].costs[chosen] for i, chosen in prefix.items())
             for i in range(first, len(decisions)):
                 for option in range(1, decisions[i].options):
-                    if spent + decisions[i].costs[option] <= preemptions:
+                    if spent + decisions[i].costs[option] > preemptions:
+                        continue
+                    if len(todo) > 50 * limit:  # far too many: one of them gives way
+                        todo[chance.randrange(len(todo))] = {**prefix, i: option}
+                    else:
                         todo.append({**prefix, i: option})
         return count, not todo
 

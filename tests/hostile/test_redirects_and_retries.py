@@ -440,7 +440,6 @@ LOCATIONS: dict[str | bytes, bytes] = {
     "a/../b": b"/dir/b",
     "a/./b/": b"/dir/a/b/",
     "?y": b"/dir/page?y",
-    "?": b"/dir/page",
     "#f": b"/dir/page?x=1",
     "a#f": b"/dir/a",
     "/a?q#f?x": b"/a?q",

@@ -13,7 +13,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -104,9 +104,7 @@ def test_a_connection_that_has_only_tickets_to_read_is_alive(
     """One that was opened ahead of its first request: the tickets are all there is."""
     context = leaf.context(ssl.TLSVersion.TLSv1_3)
     with Peer(Server(context)) as peer:
-        conn = HTTPSConnection(
-            "localhost", peer.port, ca_certs=authority.ca_file, timeout=PATIENCE
-        )
+        conn = HTTPSConnection("localhost", peer.port, ca_certs=authority.ca_file, timeout=PATIENCE)
         conn.connect()
         assert wait_for_read(conn.sock, timeout=PATIENCE)
         assert conn.is_connected
@@ -115,12 +113,6 @@ def test_a_connection_that_has_only_tickets_to_read_is_alive(
         assert conn.getresponse().data == b"answer 1"
         conn.close()
         assert not conn.is_connected
-
-
-def unread_tickets(pool: urllib4.HTTPSConnectionPool) -> bool:
-    """Wait until something arrives at the idle connection of `pool`."""
-    (conn,) = [conn for conn in pool.pool.queue if conn is not None]
-    return wait_for_read(conn.sock, timeout=PATIENCE)
 
 
 def test_tickets_at_an_idle_connection_do_not_end_it(

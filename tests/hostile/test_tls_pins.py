@@ -117,7 +117,7 @@ def settings_of(case: Case, leaf: Leaf, ca_file: str) -> dict[str, Any]:
 def test_pins_are_checked_beside_chain_and_name(
     case: Case, peers: dict[str, Peer], leaves: dict[str, Leaf], authority: Authority
 ) -> None:
-    """A pin replaces nothing; a fingerprint replaces the name; without checks they are the check."""
+    """A pin replaces nothing, a fingerprint the name; without other checks they are the check."""
     settings = settings_of(case, leaves[case.server], authority.ca_file)
     conn = HTTPSConnection("localhost", peers[case.server].port, timeout=PATIENCE, **settings)
     try:
@@ -143,9 +143,9 @@ def test_a_manager_hands_pins_on_and_says_what_it_got(
     good = pin_of(leaves["good"])
     with urllib4.PoolManager(ca_certs=authority.ca_file, assert_pins=[OTHER_PIN, good]) as manager:
         assert manager.request("GET", url).data == b"hello"
-    with urllib4.PoolManager(ca_certs=authority.ca_file, assert_pins=[OTHER_PIN]) as manager:
-        with pytest.raises(urllib4.exceptions.MaxRetryError) as caught:
-            manager.request("GET", url, retries=0)
+    manager = urllib4.PoolManager(ca_certs=authority.ca_file, assert_pins=[OTHER_PIN])
+    with manager, pytest.raises(urllib4.exceptions.MaxRetryError) as caught:
+        manager.request("GET", url, retries=0)
     assert str(caught.value.reason) == (
         f'Public key pins did not match. Expected "{OTHER_PIN}", got "{good}" (host \'localhost\')'
     )
@@ -172,9 +172,9 @@ def test_a_pin_without_any_other_check_needs_no_warning(
     pins = [pin_of(leaves["stranger"])]
     with urllib4.PoolManager(cert_reqs="CERT_NONE", assert_pins=pins) as manager:
         assert manager.request("GET", url).data == b"hello"
-    with urllib4.PoolManager(cert_reqs="CERT_NONE", retries=False) as manager:
-        with pytest.warns(InsecureRequestWarning):
-            manager.request("GET", url)
+    manager = urllib4.PoolManager(cert_reqs="CERT_NONE", retries=False)
+    with manager, pytest.warns(InsecureRequestWarning):
+        manager.request("GET", url)
 
 
 def test_connections_with_other_pins_are_never_shared() -> None:

@@ -113,12 +113,17 @@ class Authority:
             .add_extension(identifier, critical=False)
         )
         if is_ca:
-            bits = dict.fromkeys(
-                "digital_signature content_commitment key_encipherment data_encipherment "
-                "key_agreement encipher_only decipher_only".split(),
-                False,
+            usage = x509.KeyUsage(
+                digital_signature=False,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                key_cert_sign=True,
+                crl_sign=True,
+                encipher_only=False,
+                decipher_only=False,
             )
-            usage = x509.KeyUsage(key_cert_sign=True, crl_sign=True, **bits)
             builder = builder.add_extension(usage, critical=True)
         if names:
             san = x509.SubjectAlternativeName([_general_name(name) for name in names])

@@ -657,17 +657,14 @@ def test_a_slow_name_server_is_bounded_too(
         over.set()
 
 
-def test_afterwards_the_socket_has_the_timeout_of_reading(script: ScriptedServer) -> None:
-    """What is left of the connect timeout is not what the answer may take."""
-    answered = threading.Event()
-    line = script.accept().read_exactly(3).send(b"\5\0").read_exactly(10).send(GRANTED_5)
-    line.expect(b"GET / ").pause_until(answered).send(OK)
-    timeout = Timeout(connect=SHORT, read=30)
-    timer = threading.Timer(2 * SHORT, answered.set)
-    timer.start()
-    with manager_for(script, "socks5", timeout=timeout) as manager:
-        assert manager.request("GET", "http://127.0.0.1/").data == b"ok"
-    timer.join()
+def test_afterwards_the_socket_has_its_whole_timeout_again(proxy: SocksProxy) -> None:
+    """What the handshake left of it is not what the answer may take."""
+    options = {"socks_version": 2, "proxy_host": proxy.host, "proxy_port": proxy.port}
+    with CountingServer() as origin:
+        conn = SOCKSConnection(options, origin.host, origin.port, timeout=30)
+        conn.connect()
+        assert conn.sock.gettimeout() == 30
+        conn.close()
 
 
 def test_a_replaced_create_connection_opens_the_way_to_the_proxy(

@@ -92,7 +92,8 @@ class ByteStream:
         sock.suppress_ragged_eofs = False
         try:
             return self._recv_into(view)
-        except OSError:
+        except OSError as error:
+            _let_go(error)
             self.ragged = True
             return 0
         finally:
@@ -106,6 +107,7 @@ class ByteStream:
             self.ragged = True
         elif kind != "SSLZeroReturnError":
             raise error
+        _let_go(error)
         return 0
 
     def _arm(self) -> None:
@@ -245,7 +247,9 @@ class ByteStream:
         """Fill `view` whole, or as far as the stream goes; return the number of bytes."""
         done = 0
         while done < len(view):
-            count = self.readinto1(view[done:] if done else view)
+            # Released at once: the frames of an error would keep the buffer exported.
+            with view[done:] as rest:
+                count = self.readinto1(rest)
             if not count:
                 break
             done += count
@@ -258,3 +262,9 @@ class ByteStream:
     def skip(self, count: int) -> None:
         """Drop `count` buffered bytes."""
         self._consume(min(self._end, self._start + count))
+
+
+def _let_go(error: BaseException) -> None:
+    """Drop the frames of an error that goes no further: they hold parts of our caller's buffer,
+    which could not be resized until the garbage collector had found them."""
+    error.__traceback__ = None

@@ -205,8 +205,14 @@ def _private_key(path: Any, password: Any) -> Any:
         raise ssl.SSLError(
             ssl.SSL_ERROR_SSL, f"cannot load the private key in {os.fspath(path)!r}: {reason}"
         ) from error
-    # Newer releases want the key of cryptography, and warn about their own class.
-    return key if _VERSION >= 25 else crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]
+    if _VERSION >= 25:  # warns about keys of its own class
+        return key
+    plain = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return crypto.load_privatekey(crypto.FILETYPE_PEM, plain)
 
 
 def _certificates(cadata: str | bytes) -> Iterator[crypto.X509]:
@@ -286,7 +292,7 @@ class WrappedSocket:
     """A TLS connection of pyOpenSSL with the methods of a socket.
 
     :param connection: the ``OpenSSL.SSL.Connection``.
-    :param sock: the connected socket below, which this object closes.
+    :param socket: the connected socket below, which this object closes.
     :param suppress_ragged_eofs: take an end without close_notify for an end, as
         :class:`ssl.SSLSocket` does; otherwise it is an ``ssl.SSLEOFError``.
 
@@ -301,10 +307,10 @@ class WrappedSocket:
     server_hostname: str | None = None
 
     def __init__(
-        self, connection: SSL.Connection, sock: Any, suppress_ragged_eofs: bool = True
+        self, connection: SSL.Connection, socket: Any, suppress_ragged_eofs: bool = True
     ) -> None:
         self.connection = connection
-        self.socket = sock
+        self.socket = socket
         self.suppress_ragged_eofs = suppress_ragged_eofs
         # Files made of this object keep the socket open, as with socket.socket.
         self._io_refs = 0
@@ -370,13 +376,14 @@ class WrappedSocket:
 
         OpenSSL tells why a connection broke once; later operations fail without a reason.
         """
-        if isinstance(error, SSL.SysCallError):
-            self._broken_by = error.args[0]
-        elif "unexpected eof" in _reason(error).lower():
-            self._broken_by = _RAGGED
-        elif _has_reason(error):
+        number = self._broken_by
+        if number is None and isinstance(error, SSL.SysCallError):
+            number = error.args[0]
+        elif number is None and "unexpected eof" in _reason(error).lower():
+            number = _RAGGED
+        elif number is None and _has_reason(error):
             return _ssl_error(what, error)
-        number = errno.ECONNABORTED if self._broken_by is None else self._broken_by
+        self._broken_by = number = errno.ECONNABORTED if number is None else number
         if number == _RAGGED:
             return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
         return OSError(number, os.strerror(number))

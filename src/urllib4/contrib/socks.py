@@ -30,7 +30,7 @@ from urllib.parse import unquote
 
 from .._cancel import CancelToken, interruptible
 from .._deadline import Deadline
-from ..connection import HTTPConnection, HTTPSConnection
+from ..connection import _OWN_CREATE_CONNECTION, HTTPConnection, HTTPSConnection
 from ..connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from ..exceptions import (
     ConnectTimeoutError,
@@ -84,8 +84,6 @@ _TRY_NEXT_ADDRESS = {
     ProxyType.SOCKS4: frozenset({0x5B}),
     ProxyType.SOCKS5: frozenset({3, 4, 5, 6, 8}),
 }
-
-_OWN_CREATE_CONNECTION = _connection.create_connection
 
 
 class _Masked(str):

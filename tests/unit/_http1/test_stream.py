@@ -241,3 +241,27 @@ def test_nothing_is_lost_doubled_or_reordered(
         done += len(data)
     rest = b"".join(iter(lambda: stream.read1(65536), b""))
     assert rest == sent[done:]
+
+
+def test_an_error_leaves_no_view_of_the_buffer_behind() -> None:
+    """A traceback may live on in a cycle; from Python 3.13 on, freeing a ``BytesIO`` that
+    somebody still has a view of prints a BufferError.
+    """
+
+    class Stalling:
+        def __init__(self) -> None:
+            self.pieces = [b"abc"]
+
+        def recv_into(self, buffer: memoryview) -> int:
+            if not self.pieces:
+                raise TimeoutError("timed out")
+            piece = self.pieces.pop()
+            buffer[: len(piece)] = piece
+            return len(piece)
+
+    target = io.BytesIO(bytes(10))
+    with target.getbuffer() as view, pytest.raises(TimeoutError) as caught:
+        ByteStream(Stalling()).readinto(view)
+    assert caught.value.__traceback__ is not None  # its frames are alive
+    target.truncate(3)
+    assert target.getvalue() == b"abc"
