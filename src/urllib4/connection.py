@@ -978,6 +978,7 @@ class HTTPSConnection(HTTPConnection):
         key_data: None | str | bytes = None,
         assert_pins: Sequence[str] | None = None,
     ) -> None:
+        # Long, but flat: each documented option becomes an attribute, and nothing is decided.
         super().__init__(
             host,
             port=port,

@@ -417,6 +417,7 @@ class HTTPResponse(BaseHTTPResponse):
         auto_close: bool = True,
         sock_shutdown: Callable[[int], None] | None = None,
     ) -> None:
+        # Long, but flat: the parameters that urllib3 has, and the state that reading needs.
         super().__init__(
             headers=headers,
             status=status,

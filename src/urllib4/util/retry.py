@@ -225,6 +225,7 @@ class Retry:
             redirect = 0
             raise_on_redirect = False
 
+        # Long, but flat: each argument is checked, and becomes the attribute of its name.
         self.total = total
         self.connect = connect
         self.read = read
