@@ -70,7 +70,7 @@ def test(session: nox.Session) -> None:
             if version not in PYTHONS:
                 session.warn(f"skipped: Python {version} is not installed")
     session.install(EXTRAS, *_group("test"))
-    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session
