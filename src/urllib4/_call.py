@@ -225,5 +225,7 @@ def _overrides_sleep(retries: Any) -> bool:
 
 
 def is_timeout(error: BaseException) -> bool:
-    """Tell whether `error` says that a wait took too long."""
+    """Tell whether `error` says that a wait took too long, also one for a proxy."""
+    if isinstance(error, exceptions.ProxyError):
+        error = error.original_error
     return isinstance(error, (TimeoutError, exceptions.TimeoutError))

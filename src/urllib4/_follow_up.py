@@ -143,13 +143,28 @@ def redirected(
 def resolve_location(url: str, location: str) -> str:
     """Return `location` as an absolute URL, or as a target where `url` is one."""
     try:
-        target = urljoin(url, location)
+        target = urljoin(url, _decoded(location))
     except ValueError as error:  # such as http://[
         raise LocationParseError(location) from error
+    if url.startswith("/") and location.startswith("."):
+        target = f"/{target.lstrip('/')}"  # urljoin climbs above the root of a bare target
     scheme = parse_url(target).scheme
     if scheme not in (None, "http", "https"):
         raise URLSchemeUnknown(scheme)
     return target
+
+
+def _decoded(location: str) -> str:
+    """Return a location as its server meant it.
+
+    It should be ASCII; where it is not, it is UTF-8 nearly always, but fields are read as Latin-1.
+    """
+    if location.isascii():
+        return location
+    try:
+        return location.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return location
 
 
 def _leaves_tls(url: str, target: str) -> bool:

@@ -8,7 +8,6 @@ it is made; nothing is asked per request.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from contextlib import suppress
 from typing import Protocol
@@ -22,23 +21,25 @@ class Forkable(Protocol):
 
 
 class _Watched:
-    """The living objects that want to know of a fork."""
+    """The living objects that want to know of a fork.
+
+    Without a lock, for finalisers and signal handlers may make connections in the middle of this:
+    a dict's own operations are one step each.
+    """
 
     def __init__(self) -> None:
-        self._objects: weakref.WeakSet[Forkable] = weakref.WeakSet()
-        # Guards `_objects`, whose own methods are several steps.  Reentrant: the garbage collector
-        # may run finalisers meanwhile, and those of a program may send requests.
-        self._lock = threading.RLock()
+        self._references: dict[int, weakref.ref[Forkable]] = {}
 
     def add(self, watched: Forkable) -> None:
-        with self._lock:
-            self._objects.add(watched)
+        key = id(watched)
+        self._references[key] = weakref.ref(watched, lambda _: self._references.pop(key, None))
 
     def after_fork_in_child(self) -> None:
-        self._lock = threading.RLock()
-        for watched in list(self._objects):
-            with suppress(OSError):  # of one; the others must be told all the same
-                watched._after_fork_in_child()
+        for reference in list(self._references.values()):
+            watched = reference()
+            if watched is not None:
+                with suppress(OSError):  # of one; the others must be told all the same
+                    watched._after_fork_in_child()
 
 
 _watched = _Watched()

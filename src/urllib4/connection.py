@@ -305,7 +305,12 @@ class HTTPConnection(http.client.HTTPConnection):
         _check_tunnel_headers(headers or {})
         host = host if host.isascii() else _idna(host)
         _check_authority(_ZONE.sub("", host if port is None else _bracketed(host)))
-        super().set_tunnel(host, port=port, headers=headers)
+        # Names as str: from Python 3.12 on http.client adds a Host unless it recognises one.
+        given = {
+            name.decode("latin-1") if isinstance(name, bytes) else name: value
+            for name, value in header_items(headers or {})
+        }
+        super().set_tunnel(host, port=port, headers=given)
         self._tunnel_scheme = scheme
 
     def _tunnel(self) -> None:

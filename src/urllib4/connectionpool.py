@@ -106,6 +106,7 @@ _FINAL_ERRORS = (
 )
 # Before the proxy was reached, these are the proxy's.
 _BEFORE_PROXY_ERRORS = (OSError, NewConnectionError, TimeoutError, SSLError, HTTPException)
+_PHASES_BEFORE_SENDING = ("waiting for a connection", "connecting")
 # What OpenSSL says of a server that answers in plain HTTP.
 _PLAIN_HTTP_HINTS = ("wrong version number", "unknown protocol", "record layer failure")
 
@@ -498,16 +499,17 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
     def _refused_to_be_asked(self, call: Call, response: Any) -> bool:
         """Tell whether the server does not know ``Expect``; the call is sent without it then."""
-        if response.status != 417 or call.expect_continue is None:
+        plan = call.plan
+        if response.status != 417 or plan is None or not plan.expects_continue:
             return False
         response.drain_conn()
-        used = call.plan is None or call.plan.started
         call.expect_continue = None
         call.extras.pop("expect_continue", None)
         self._plan(call)
-        if call.body_pos is USED_UP and not used:
+        if plan.started:
+            self._rewind(call)
+        elif call.body_pos is USED_UP:
             call.body_pos = None
-        self._rewind(call)
         return True
 
     def _prepare(
@@ -891,6 +893,14 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         if interruption is not None:
             raise interruption from error
         failure = self._translated(error, conn, aborted=True)
+        if (
+            isinstance(failure, SSLError)
+            and call.phase not in _PHASES_BEFORE_SENDING
+            and not call.retries._is_method_retryable(call.method)
+        ):
+            # A policy takes every SSLError for a failed handshake, but the server may have seen
+            # this request, and acted on it.
+            raise failure
         call.retries = call.retries.increment(
             call.method, call.url, error=failure, _pool=self, _stacktrace=sys.exc_info()[2]
         )

@@ -559,9 +559,11 @@ class HTTPResponse(BaseHTTPResponse):
 
     def _end_exchange(self, reusable: bool) -> None:
         """Give the connection up: to its pool, or, if it is not `reusable`, to be closed."""
-        release, self._release = self._release, None
+        release = self._release
         if release is not None:
+            # In this order: interrupted in between, we must not take the connection for our own.
             self._connection = None
+            self._release = None
             release(reusable)
         elif self._pool is not None and self._connection is not None:
             connection, self._connection = self._connection, None

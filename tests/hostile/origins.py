@@ -15,7 +15,6 @@ from tests.hostile.strict_parser import Request, Violation, parse_one
 Answer: TypeAlias = "bytes | Callable[[End], object]"
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Origin(ThreadedServer):

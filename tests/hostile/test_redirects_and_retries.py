@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 import itertools
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from dummyserver.certs import Certificates
 from dummyserver.proxy import Proxy
 from tests.hostile.counting import counted
 from tests.hostile.origins import (
-    EMPTY,
     OK,
     Answer,
     Origin,
@@ -47,7 +46,6 @@ from urllib4.exceptions import (
     HostChangedError,
     HTTPError,
     InsecureRedirectError,
-    LocationValueError,
     MaxRetryError,
     UnrewindableBodyError,
     URLSchemeUnknown,
@@ -120,15 +118,25 @@ def manager(ca_file: str) -> Iterator[PoolManager]:
 @pytest.fixture
 def proxied(ca_file: str, world: World) -> Iterator[ProxyManager]:
     headers = make_headers(proxy_basic_auth="proxy:password")
-    with ProxyManager(
-        world.proxy.url, proxy_headers=headers, ca_certs=ca_file, timeout=10
-    ) as one:
+    with ProxyManager(world.proxy.url, proxy_headers=headers, ca_certs=ca_file, timeout=10) as one:
         yield one
 
 
 @pytest.fixture(params=["manager", "proxied"])
 def client(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["manager", "pool"])
+def send(request: pytest.FixtureRequest, world: World) -> Iterator[Send]:
+    """Sends to a target of the first origin, by a manager or a pool."""
+    if request.param == "pool":
+        with HTTPConnectionPool("127.0.0.1", world.one.port, timeout=10) as pool:
+            yield pool.request
+    else:
+        with PoolManager(timeout=10) as one:
+            url = world.urls()["origin"]
+            yield lambda method, target, **kw: one.request(method, url + target, **kw)
 
 
 # -- secrets ---------------------------------------------------------------------------------------
@@ -316,9 +324,7 @@ def test_credentials_for_the_proxy_go_to_the_proxy_only(
 
 
 @pytest.mark.parametrize("there", ["host", "port", "scheme"])
-def test_a_pool_does_not_leave_its_origin(
-    world: World, counts: Counter[str], there: str
-) -> None:
+def test_a_pool_does_not_leave_its_origin(world: World, counts: Counter[str], there: str) -> None:
     urls = world.urls()
     with HTTPConnectionPool("127.0.0.1", world.one.port, timeout=10) as pool:
         for status, method in itertools.product(STATUSES, METHODS):
@@ -372,9 +378,7 @@ def test_a_downgrade_is_refused_on_request(
             counts["downgrade refused"] += 1
 
 
-def test_other_redirects_are_no_downgrade(
-    world: World, client: Any, counts: Counter[str]
-) -> None:
+def test_other_redirects_are_no_downgrade(world: World, client: Any, counts: Counter[str]) -> None:
     urls = world.urls()
     retries = Retry(3, allow_downgrade=False)
     for (here, there), status in itertools.product(PAIRS, STATUSES):
@@ -393,9 +397,7 @@ def test_a_downgrade_is_followed_without_the_request(world: World, manager: Pool
     assert [r.target for r in world.one.requests] == [b"/end"]
 
 
-def test_a_pool_refuses_a_downgrade_too(
-    world: World, ca_file: str, counts: Counter[str]
-) -> None:
+def test_a_pool_refuses_a_downgrade_too(world: World, ca_file: str, counts: Counter[str]) -> None:
     with HTTPSConnectionPool("127.0.0.1", world.tls.port, ca_certs=ca_file, timeout=10) as pool:
         for status in STATUSES:
             world.start_case({b"/start": moved(status, world.urls()["origin"] + "/end")})
@@ -410,9 +412,10 @@ def test_a_pool_refuses_a_downgrade_too(
             counts["downgrade refused"] += 1
 
 
-SCHEMES = (
-    "ftp file javascript data ws wss gopher ldap mailto about blob http+unix httpx https+x view-source"
-).split()
+SCHEMES = [
+    "ftp", "file", "javascript", "data", "ws", "wss", "gopher", "ldap", "mailto", "about", "blob",
+    "http+unix", "httpx", "https+x", "view-source",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["{}:///etc/passwd", "{}://127.0.0.1/", "{}:x", "{}:", "{}:/x"])
@@ -467,6 +470,10 @@ LOCATIONS: dict[str | bytes, bytes] = {
     "..": b"/",
     "a:b/../c": b"",  # a scheme: refused
     "./a:b": b"/dir/a:b",
+    "http:a": b"/dir/a",  # as before RFC 3986: relative (5.2.2), never a host
+    "http:/a": b"/a",
+    "http:///a": b"/a",
+    "http:\\\\evil.example/": b"/dir/%5C%5Cevil.example/",
 }
 
 
@@ -491,8 +498,8 @@ def test_where_a_location_leads(
 def test_a_pool_finds_the_same_targets(world: World, counts: Counter[str], status: int) -> None:
     with HTTPConnectionPool("127.0.0.1", world.one.port, timeout=10) as pool:
         for location, target in LOCATIONS.items():
-            if not target:
-                continue
+            if not target or str(location).startswith("http:"):
+                continue  # a pool takes what has a scheme for another host
             world.start_case({b"/dir/page?x=1": [moved(status, location), OK]})
             assert pool.request("GET", "/dir/page?x=1").status == 200, location
             assert world.one.requests[-1].target == target, location
@@ -500,35 +507,26 @@ def test_a_pool_finds_the_same_targets(world: World, counts: Counter[str], statu
 
 
 MALFORMED = [
-    "http://", "http:///a", "http://[", "http://[::1", "http://[::1]x/", "http://a:b/", "http://:80/",
+    "http://[", "http://[::1", "http://[::1]x/", "http://a:b/", "http://:80/",
     "http://a:99999/", "http://a:-1/", "http://a:+1/", "http://a b/", "http://a%00b/", "http://a%/",
     "http://a%0d%0ab/", "http://a\x7fb/", "http://\\evil.example/", "http://@/", "http://a@:80/",
-    "http://.../", "http://" + "a" * 64 + ".example/", "http://a..b/", "//", "///", "//[", "//:80",
+    "http://.../", "http://" + "a" * 64 + ".example/", "http://a..b/", "//[", "//:80",
     "http://a^b/", "http://a`b/", "http://a|b/", 'http://a"b/', "http://a<b>/", "http://{a}/",
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::urllib4.exceptions.SecurityWarning")
 @pytest.mark.parametrize("location", MALFORMED)
 def test_a_malformed_location_is_an_error_of_ours(
-    world: World, client: Any, counts: Counter[str], location: str
+    world: World, send: Send, counts: Counter[str], location: str
 ) -> None:
     """Never another exception, and never a request to somewhere by guessing."""
     for status in STATUSES:
         world.start_case({b"/start": moved(status, location)})
         with pytest.raises(HTTPError):
-            client.request("GET", world.urls()["origin"] + "/start", retries=Retry(3, connect=0))
+            send("GET", "/start", retries=Retry(3, connect=0))
         assert [r.target for r in world.requests()] == [b"/start"]
         counts["malformed"] += 1
-
-
-#: What follows the first origin, and looks like it to some.
-LOOKALIKES = [
-    "{origin}@{port}/end",
-    "http://x@{port}/end",
-    "http://{origin}:pass@{port}/end",
-    "//{port}/end",
-    "http:\\\\{origin}@{port}/end",
-]
 
 
 def test_a_name_in_front_of_an_at_sign_is_no_host(
@@ -561,8 +559,12 @@ def test_a_loop_ends(world: World, client: Any, counts: Counter[str], count: int
         {b"/start": "/start"},
         {b"/start": "/a", b"/a": "/b", b"/b": "/start"},
         {b"/start": urls["port"] + "/a", b"/a": urls["origin"] + "/start"},
-        {b"/start": urls["host"] + "/a", b"/a": urls["scheme"] + "/b", b"/b": urls["origin"] + "/start"},
-    ]  # fmt: skip
+        {
+            b"/start": urls["host"] + "/a",
+            b"/a": urls["scheme"] + "/b",
+            b"/b": urls["origin"] + "/start",
+        },
+    ]
     policies: list[tuple[Any, bool]] = [
         (count, True),
         (Retry(count), True),
@@ -637,45 +639,45 @@ AGAINS: dict[str, Answer] = {
 }
 
 
-def again_routes(world: World, kind: str) -> dict[bytes, Any]:
+def again_routes(world: World, kind: str, send: Send) -> dict[bytes, Any]:
     answer = AGAINS[kind]
     if kind.endswith("elsewhere"):
+        if getattr(send, "__func__", None) is HTTPConnectionPool.request:
+            pytest.skip("a pool does not leave its origin")
         answer = moved(int(kind[:3]), world.urls()["port"] + "/end")
     return {b"/start": [answer, OK]}
 
 
 @pytest.mark.parametrize("kind", AGAINS)
 def test_a_body_that_was_used_up_is_never_sent_as_an_empty_one(
-    world: World, client: Any, counts: Counter[str], kind: str
+    world: World, send: Send, counts: Counter[str], kind: str
 ) -> None:
     for make in ONCE.values():
-        world.start_case(again_routes(world, kind))
+        world.start_case(again_routes(world, kind, send))
         with pytest.raises(UnrewindableBodyError):
-            client.request("PUT", world.urls()["origin"] + "/start", body=make(), retries=Retry(3))
+            send("PUT", "/start", body=make(), retries=Retry(3))
         assert [r.body for r in world.requests()] == [b"body"]
         counts["used up"] += 1
 
 
 @pytest.mark.parametrize("kind", AGAINS)
 def test_a_body_that_can_be_sent_again_is_sent_whole(
-    world: World, client: Any, counts: Counter[str], kind: str
+    world: World, send: Send, counts: Counter[str], kind: str
 ) -> None:
-    if kind == "closed" and isinstance(client, ProxyManager):
-        pytest.skip("this proxy answers 200 for an origin that closes")
     for make in AGAIN.values():
-        world.start_case(again_routes(world, kind))
-        client.request("PUT", world.urls()["origin"] + "/start", body=make(), retries=Retry(3))
+        world.start_case(again_routes(world, kind, send))
+        assert send("PUT", "/start", body=make(), retries=Retry(3)).status == 200
         assert [r.body for r in world.requests()] == [b"body", b"body"]
         counts["sent again"] += 1
 
 
 @pytest.mark.parametrize("make", [*ONCE.values(), *AGAIN.values()], ids=[*ONCE, *AGAIN])
 def test_303_needs_no_body_again(
-    world: World, client: Any, counts: Counter[str], make: Callable[[], Any]
+    world: World, send: Send, counts: Counter[str], make: Callable[[], Any]
 ) -> None:
     for method in ("POST", "PUT", "DELETE"):
         world.start_case({b"/start": moved(303, "/end")})
-        client.request(method, world.urls()["origin"] + "/start", body=make())
+        send(method, "/start", body=make())
         first, last = world.requests()
         assert first.body == b"body"
         assert (last.method, last.body) == (b"GET", b"")
@@ -814,17 +816,15 @@ METHODS_NOT_REPEATED = ("POST", "PATCH", "CONNECTED", "post")
 
 
 def counted_requests(world: World, send: Callable[[], Any]) -> int:
-    try:
+    with suppress(HTTPError):
         send()
-    except HTTPError:
-        pass
     return len(world.requests())
 
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_post_is_never_sent_twice(world: World, counts: Counter[str], kind: str) -> None:
     """The server may have acted on the first; only the caller knows whether that matters."""
-    timeout = Timeout(connect=10, read=0.1 if "silence" in kind else 10)
+    timeout = Timeout(connect=10, read=0.05 if "silence" in kind else 10)
     policies: list[Any] = [3, Retry(5), Retry(None, connect=5, read=5, status=5, other=5)]
     bodies: list[Any] = [None, b"body", [b"bo", b"dy"]]
     fresh = HTTPConnectionPool("127.0.0.1", world.one.port, timeout=timeout)
@@ -854,7 +854,7 @@ def test_a_post_is_never_sent_twice_over_tls(
     world: World, ca_file: str, counts: Counter[str], kind: str
 ) -> None:
     """A failure of TLS after the handshake is no failure to connect."""
-    timeout = Timeout(connect=10, read=0.1 if "silence" in kind else 2)
+    timeout = Timeout(connect=10, read=0.1 if "silence" in kind or "half record" in kind else 10)
     answer = {**FAILURES, **TLS_FAILURES}[kind]
     for method, retries in itertools.product(METHODS_NOT_REPEATED, (3, Retry(5, other=5))):
         world.start_case({b"/start": answer})
@@ -869,17 +869,8 @@ def test_a_post_is_never_sent_twice_over_tls(
         counts["POST over TLS"] += 1
 
 
-REPEATED = [
-    kind
-    for kind in FAILURES
-    if kind not in ("half a body", "half a chunk", "no chunk size", "not gzip", "an upgrade")
-]
-
-
 @pytest.mark.parametrize("kind", ["closed", "reset", "half a head", "503", "429"])
-def test_an_idempotent_request_is_sent_again(
-    world: World, counts: Counter[str], kind: str
-) -> None:
+def test_an_idempotent_request_is_sent_again(world: World, counts: Counter[str], kind: str) -> None:
     """Or the tables above would prove nothing."""
     with HTTPConnectionPool("127.0.0.1", world.one.port, timeout=10) as pool:
         for method in ("GET", "PUT", "DELETE", "HEAD", "OPTIONS"):
@@ -891,16 +882,11 @@ def test_an_idempotent_request_is_sent_again(
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_redirect_of_a_post_that_fails_is_not_repeated(
-    world: World, client: Any, counts: Counter[str], status: int
+    world: World, send: Send, counts: Counter[str], status: int
 ) -> None:
-    for kind in ("reset", "half a head", "503"):
-        world.start_case({b"/start": moved(status, "/end"), b"/end": FAILURES[kind]})
-        count = counted_requests(
-            world,
-            lambda: client.request(
-                "POST", world.urls()["origin"] + "/start", body=b"x", retries=Retry(3)
-            ),
-        )
-        assert count == (2 if status != 303 else count)
+    """Unless it became a GET on the way (303)."""
+    for kind in ("closed", "reset", "half a head", "503"):
+        world.start_case({b"/start": moved(status, "/end"), b"/end": [FAILURES[kind], OK]})
+        count = counted_requests(world, lambda: send("POST", "/start", body=b"x", retries=Retry(3)))
+        assert count == (3 if status == 303 else 2)
         counts["redirected POST"] += 1
-    assert EMPTY  # used by other tables
