@@ -305,12 +305,9 @@ class HTTPConnection(http.client.HTTPConnection):
         _check_tunnel_headers(headers or {})
         host = host if host.isascii() else _idna(host)
         _check_authority(_ZONE.sub("", host if port is None else _bracketed(host)))
-        # Names as str: from Python 3.12 on http.client adds a Host unless it recognises one.
-        given = {
-            name.decode("latin-1") if isinstance(name, bytes) else name: value
-            for name, value in header_items(headers or {})
-        }
-        super().set_tunnel(host, port=port, headers=given)
+        super().set_tunnel(host, port=port)
+        # From Python 3.12 on http.client adds a Host of its own, without brackets around IPv6.
+        self._tunnel_headers = dict(header_items(headers or {}))
         self._tunnel_scheme = scheme
 
     def _tunnel(self) -> None:
