@@ -46,7 +46,7 @@ from ._follow_up import (
 from ._fork import watch
 from ._http1.request import RequestPlan
 from ._idle import IdleStore, Lease
-from ._limits import LIMIT_KEYWORDS, take_limits
+from ._limits import LIMIT_KEYWORDS, Limits, take_limits
 from ._request_methods import RequestMethods
 from ._route import DIRECT, Route, route_for
 from ._tls import check_pinning
@@ -210,7 +210,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 FutureWarning,
             )
         _check_size(maxsize, block)
-        self.limits = take_limits(conn_kw)
+        self.limits: Limits | None = take_limits(conn_kw)
         self.timeout: Any = coerce_timeout(timeout)
         self.retries: Any = Retry.DEFAULT if retries is None else retries
         self.block = block

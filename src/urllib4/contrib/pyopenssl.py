@@ -40,11 +40,11 @@ _OLDEST_VERSION = 22  # the first with bounds for versions, and with recv_into
 try:
     import OpenSSL
     from OpenSSL import SSL, crypto
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         f"urllib4.contrib.pyopenssl needs pyOpenSSL {_OLDEST_VERSION} or newer: "
         "pip install pyOpenSSL"
-    ) from error
+    ) from _error
 _VERSION = int(OpenSSL.__version__.partition(".")[0])
 if _VERSION < _OLDEST_VERSION:
     raise ImportError(
