@@ -204,7 +204,7 @@ def test_a_boundary_of_another_type_is_a_type_error(boundary: Any) -> None:
 @pytest.mark.parametrize("data", ["--xx", b"a\r\n--xx--\r\n", "a\n--xxy"])
 def test_a_given_boundary_must_not_occur_in_the_data(data: Any) -> None:
     """Otherwise the data ends there and the rest counts as another part."""
-    with pytest.raises(InvalidFieldError, match="'xx' occurs in the data of field 'a'"):
+    with pytest.raises(InvalidFieldError, match="'xx' occurs in the data or header of field 'a'"):
         encode_multipart_formdata({"a": data}, "xx")
 
 
