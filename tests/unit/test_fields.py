@@ -13,7 +13,7 @@ from urllib4 import fields
 from urllib4.exceptions import HTTPError, InvalidFieldError
 from urllib4.fields import RequestField, format_multipart_header_param, guess_content_type
 
-CONTROLS = [chr(code) for code in range(32) if chr(code) != "\t"]
+CONTROLS = [chr(code) for code in (*range(32), 127) if chr(code) != "\t"]
 
 
 @pytest.mark.parametrize(
