@@ -53,6 +53,7 @@ class ThreadedServer:
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._wake_reader, self._wake_writer = socket.socketpair()
+        self._accepting = threading.Event()
         self._acceptor = threading.Thread(target=self._accept_all, name="accept", daemon=True)
 
     @property
@@ -79,6 +80,8 @@ class ThreadedServer:
 
     def __enter__(self: _SelfT) -> _SelfT:
         self._acceptor.start()
+        # All descriptors are open then, so that they do not look like a leak of the first test.
+        self._accepting.wait(PATIENCE)
         return self
 
     def __exit__(
@@ -103,6 +106,7 @@ class ThreadedServer:
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._wake_reader, selectors.EVENT_READ)
+            self._accepting.set()
             while not any(key.fileobj is self._wake_reader for key, _ in selector.select()):
                 with suppress(OSError):  # gone again
                     self._start(self._listener.accept()[0])

@@ -14,6 +14,7 @@ from typing import Any
 
 from ._deadline import Deadline
 from ._http1.head import early_status, may_continue
+from ._http1.request import WRITE_BYTES
 from ._http1.stream import ByteStream
 from .util.wait import wait_for_read, wait_for_socket
 
@@ -72,7 +73,9 @@ class Uploader:
                 # answer, whatever it says, leaves a connection that can be used again.
                 if self._is_refused():
                     return False
-                sent += self._send_some(view[sent:])
+                # In slices: TLS would take a long piece whole as long as the peer reads, without
+                # a look at what it says.
+                sent += self._send_some(view[sent : sent + WRITE_BYTES])
                 if sent == len(view):
                     return True
                 self._wait()
