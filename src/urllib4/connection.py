@@ -892,11 +892,15 @@ def _check_tunnel_headers(headers: Any) -> None:
     for name, value in header_items(headers):
         field_line(name, value)
         names.append(lower_name(name))
-        if names[-1] in ("content-length", "transfer-encoding") and str(value) != "0":
-            # The proxy would take the start of what goes through the tunnel for that body.
+        # The proxy would take the start of what goes through the tunnel for that body
+        # (RFC 9110, 9.3.6).  A length of 0 announces none; any transfer coding does.
+        if names[-1] == "transfer-encoding" or (
+            names[-1] == "content-length" and str(value) != "0"
+        ):
             raise InvalidRequestHeaderError(f"CONNECT has no body, so no {names[-1]} header")
-    if names.count("host") > 1:
-        raise InvalidRequestHeaderError("a request has one Host header, not several")
+    for name in ("host", "content-length"):
+        if names.count(name) > 1:
+            raise InvalidRequestHeaderError(f"a request has one {name.title()} header, not several")
 
 
 def _log_defects(url: str, defects: tuple[str, ...]) -> None:

@@ -24,7 +24,7 @@ from tests.hostile.recorder import Recorder
 from tests.hostile.strict_parser import Request, parse_first, parse_multipart, parse_one
 from urllib4 import HTTPConnectionPool, HTTPHeaderDict, PoolManager, ProxyManager, make_headers
 from urllib4.connection import HTTPConnection
-from urllib4.exceptions import HTTPError, SecurityWarning
+from urllib4.exceptions import HTTPError, InvalidRequestHeaderError, SecurityWarning
 from urllib4.fields import RequestField
 from urllib4.util.request import SKIP_HEADER
 
@@ -633,6 +633,9 @@ def test_make_headers(
 @given(host=st.one_of(texts, st.just("target.example")), pairs=header_lists)
 @example("target.example", [("Content-Length", "5")])
 @example("target.example", [("Transfer-Encoding", "chunked")])
+@example("target.example", [("Transfer-Encoding", "0")])
+@example("target.example", [(b"transfer-encoding", 0)])
+@example("target.example", [("Content-Length", "0"), (b"content-length", 0)])
 @example("target.example", [(b"Host", "evil.example")])
 @example("target.example", [("Host", "a"), (b"host", "b")])
 def test_tunnel(
@@ -656,6 +659,27 @@ def test_tunnel(
         assert_fields(connect, pairs)
         assert inner.target == b"/inside"
         assert_only(inner)
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"Transfer-Encoding": "chunked"}, "CONNECT has no body"),
+        ({"Transfer-Encoding": "0"}, "CONNECT has no body"),
+        ({b"TRANSFER-encoding": b"identity"}, "CONNECT has no body"),
+        ({"Content-Length": "5"}, "CONNECT has no body"),
+        ({b"content-length": 5}, "CONNECT has no body"),
+        ({"Content-Length": "0", "content-length": "0"}, "one Content-Length header"),
+    ],
+)
+def test_framing_of_a_connect_is_refused_where_it_is_given(
+    headers: dict[Any, Any], message: str
+) -> None:
+    """RFC 9110, 9.3.6; the proxy would take the start of what is tunnelled for the body."""
+    conn = HTTPConnection("proxy.example", 8080)
+    with pytest.raises(InvalidRequestHeaderError, match=message):
+        conn.set_tunnel("target.example", 443, headers=headers)
+    conn.set_tunnel("target.example", 443, headers={"Content-Length": "0"})
 
 
 @cases
