@@ -30,6 +30,8 @@ from ._base_connection import _ResponseOptions
 from ._caller import warn_caller
 from ._cancel import interruptible
 from ._collections import HTTPHeaderDict
+from ._connection_info import ConnectionInfo as ConnectionInfo
+from ._connection_info import Endpoints, endpoints_of
 from ._fork import watch
 from ._http1.head import (
     check_method,
@@ -60,6 +62,7 @@ from .exceptions import (
 from .response import HTTPResponse
 from .util import connection as _connection
 from .util._ssl_plan import is_tls
+from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.request import SKIP_HEADER
 from .util.response import assert_header_parsing
 from .util.ssl_ import assert_fingerprint, resolve_cert_reqs
@@ -758,7 +761,8 @@ class HTTPConnection(http.client.HTTPConnection):
             headers = _foreign_headers(options.request_url, message)
         sock = self.sock
         version = message.version
-        return self.ResponseCls(
+        carrier = self._count_answer()
+        response = self.ResponseCls(
             body=message,
             headers=headers,
             status=message.status,
@@ -774,6 +778,22 @@ class HTTPConnection(http.client.HTTPConnection):
             request_url=options.request_url,
             sock_shutdown=getattr(sock, "shutdown", None),
         )
+        response._carrier = carrier
+        return response
+
+    def _count_answer(self) -> tuple[Endpoints, int] | None:
+        """Return the two ends of the connection, and the number of its answers with this one."""
+        stream = self._stream
+        if stream is None:
+            return None
+        stream.answers += 1
+        if stream.answers == 1:
+            stream.endpoints = endpoints_of(self.sock)
+            self._keep_sessions()
+        return stream.endpoints, stream.answers
+
+    def _keep_sessions(self) -> None:
+        """Called when the first answer has begun."""
 
     def _receive(self) -> Any:
         """Read the head of the answer; the message is http.client's or a subclass's."""
@@ -943,6 +963,8 @@ class HTTPSConnection(HTTPConnection):
     :param ssl_version: deprecated; use the two bounds.
     :param cert_file, key_file, key_password: client certificate, its key and the password.
     :param cert_data, key_data: the same from memory, PEM; never written to a visible file.
+    :param tls_session_cache: where sessions are kept for later connections to resume; True: in a
+        cache of this object's own; None or False: nowhere.
 
     Without any CA the system's store is used, certifi's where the system has none.
 
@@ -950,10 +972,14 @@ class HTTPSConnection(HTTPConnection):
     :raises SSLError: a fingerprint in a list is.
 
     .. versionchanged:: 4.0
-       `assert_pins`, and lists for `assert_fingerprint`.
+       `assert_pins`, lists for `assert_fingerprint`, and `tls_session_cache`.
     """
 
     default_port: int = port_by_scheme["https"]
+
+    # Also for subclasses that set up less than our constructor does.
+    tls_session_cache: TLSSessionCache | None = None
+    _session_keys: tuple[tuple[Any, Any], ...] = ()
 
     def __init__(
         self,
@@ -983,6 +1009,7 @@ class HTTPSConnection(HTTPConnection):
         cert_data: None | str | bytes = None,
         key_data: None | str | bytes = None,
         assert_pins: Sequence[str] | None = None,
+        tls_session_cache: TLSSessionCache | bool | None = None,
     ) -> None:
         # Long, but flat: each documented option becomes an attribute, and nothing is decided.
         super().__init__(
@@ -1013,6 +1040,9 @@ class HTTPSConnection(HTTPConnection):
         self.ca_cert_dir = _expand(ca_cert_dir)
         self.ca_cert_data = ca_cert_data
         self.cert_reqs = _effective_cert_reqs(cert_reqs, ssl_context)
+        cache = checked_session_cache(tls_session_cache)
+        if cache is not False:
+            self.tls_session_cache = TLSSessionCache() if cache is True else cache
         if ssl_version is not None:
             warn_caller(
                 "ssl_version is deprecated and will be removed in urllib4 5.0. Use "
@@ -1064,6 +1094,7 @@ class HTTPSConnection(HTTPConnection):
         if ssl is None:
             raise ImportError("Can't connect to HTTPS URL because the SSL module is not available.")
         self._has_connected_to_proxy = False
+        self._session_keys = ()
         self.sock = self._new_conn()
         try:
             hostname: str = self.host
@@ -1114,7 +1145,14 @@ class HTTPSConnection(HTTPConnection):
             with interruptible(cancel, self.sock):
                 if ssl_wrap_socket is not _OWN_SSL_WRAP_SOCKET:
                     return self._wrap_by_replacement(config, hostname, tls_in_tls)
-                return _tls.wrap(self.sock, config, hostname, tls_in_tls=tls_in_tls)
+                result = _tls.wrap(
+                    self.sock,
+                    config,
+                    hostname,
+                    tls_in_tls=tls_in_tls,
+                    sessions=self.tls_session_cache,
+                    port=self.port if self._tunnel_port is None else self._tunnel_port,
+                )
         except CertificateError as error:
             log.warning(
                 "Certificate did not match expected hostname: %s. Certificate: %s",
@@ -1122,6 +1160,15 @@ class HTTPSConnection(HTTPConnection):
                 getattr(error, "_peer_cert", None),
             )
             raise
+        if result.session_key is not None:
+            self._session_keys += ((result.session_key, result.sock),)
+        return result
+
+    def _keep_sessions(self) -> None:
+        keys, self._session_keys = self._session_keys, ()
+        if self.tls_session_cache is not None:
+            for key, sock in keys:
+                _tls.keep_session(self.tls_session_cache, key, sock)
 
     def _wrap_by_replacement(
         self, config: _tls.TLSConfig, hostname: str, tls_in_tls: bool

@@ -81,6 +81,7 @@ from .exceptions import (
     UnrewindableBodyError,
 )
 from .response import BaseHTTPResponse, HTTPResponse
+from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.connection import is_connection_dropped
 from .util.request import set_file_position
 from .util.retry import Retry
@@ -1090,7 +1091,11 @@ class HTTPSConnectionPool(HTTPConnectionPool):
     ``ca_cert_data``, ``cert_data`` and ``key_data`` are taken as well.  They are attributes and
     may be changed until the first connection is made.
 
-    :raises ValueError, TypeError: a pin is malformed.
+    :param tls_session_cache: where the sessions are kept that new connections resume, a
+        :class:`~urllib4.util.ssl_.TLSSessionCache`; True: one of the pool's own, or of the manager
+        that made the pool; False: every handshake is a full one.  Sessions need a context made of
+        the options, or by :func:`~urllib4.util.ssl_.create_urllib4_context`.
+    :raises ValueError, TypeError: a pin is malformed, or `tls_session_cache` of another type.
     :raises SSLError: a fingerprint in a list is.
     """
 
@@ -1120,6 +1125,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         assert_fingerprint: str | Sequence[str] | None = None,
         ca_cert_dir: str | None = None,
         assert_pins: Sequence[str] | None = None,
+        tls_session_cache: TLSSessionCache | bool | None = True,
         **conn_kw: Any,
     ) -> None:
         super().__init__(
@@ -1147,6 +1153,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         check_pinning(assert_fingerprint, assert_pins)
         self.assert_fingerprint = assert_fingerprint
         self.assert_pins = assert_pins
+        self.tls_session_cache: TLSSessionCache | bool = checked_session_cache(tls_session_cache)
 
     def _new_conn(self) -> Any:
         """Make a connection object; it connects when it is first used."""
@@ -1156,7 +1163,18 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         )
         if not self.ConnectionCls or self.ConnectionCls is DummyConnection:
             raise ImportError("Can't connect to HTTPS URL because the SSL module is not available.")
-        return self._connection(self.ConnectionCls, self._tls_options())
+        conn = self._connection(self.ConnectionCls, self._tls_options())
+        if self.tls_session_cache is not False:
+            # As an attribute: constructors of others need not know it.
+            conn.tls_session_cache = self._sessions()
+        return conn
+
+    def _sessions(self) -> TLSSessionCache:
+        """Return the cache of TLS sessions; the first who needs it makes it."""
+        with self._lock:
+            if isinstance(self.tls_session_cache, bool):
+                self.tls_session_cache = TLSSessionCache()
+            return self.tls_session_cache
 
     def _tls_options(self) -> dict[str, Any]:
         options = {

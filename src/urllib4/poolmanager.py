@@ -37,6 +37,7 @@ from .exceptions import (
     URLSchemeUnknown,
 )
 from .response import BaseHTTPResponse
+from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.request import set_file_position
 from .util.retry import Retry
 from .util.timeout import coerce_timeout
@@ -65,6 +66,7 @@ SSL_KEYWORDS = (
     "assert_pins",
     "cert_data",
     "key_data",
+    "tls_session_cache",
 )
 
 _DEFAULT_BLOCKSIZE = 16384
@@ -110,6 +112,7 @@ class PoolKey(NamedTuple):
     key_cert_data: str | bytes | None = None
     key_key_data: str | bytes | None = None
     key_assert_pins: Sequence[str] | None = None
+    key_tls_session_cache: Any = None
     key_max_response_size: int | None = None
     key_max_decoded_size: int | None = None
     key_max_expansion: float | None = None
@@ -252,6 +255,7 @@ class PoolManager(RequestMethods):
         :class:`HTTPSConnectionPool`.  A keyword that neither knows is kept for keys of your own
         (see :attr:`key_fn_by_scheme`) and goes no further.
     :raises ValueError: `num_pools` is no number of pools, or a pin is malformed.
+    :raises TypeError: a keyword has the wrong type.
     :raises SSLError: a fingerprint in a list is malformed.
 
     Safe to share between threads; best used as a context manager, which clears it.
@@ -285,6 +289,7 @@ class PoolManager(RequestMethods):
         check_pinning(
             connection_pool_kw.get("assert_fingerprint"), connection_pool_kw.get("assert_pins")
         )
+        checked_session_cache(connection_pool_kw.get("tls_session_cache"))
         self.connection_pool_kw = connection_pool_kw
         self.pools: RecentlyUsedContainer[Any, Any] = RecentlyUsedContainer(
             num_pools, dispose_func=_retire
@@ -293,6 +298,7 @@ class PoolManager(RequestMethods):
         self.key_fn_by_scheme: dict[str, Callable[[Mapping[str, Any]], Any]] = (
             key_fn_by_scheme.copy()
         )
+        self._tls_sessions = TLSSessionCache()
         watch(self)
 
     def _after_fork_in_child(self) -> None:
@@ -333,7 +339,10 @@ class PoolManager(RequestMethods):
         if unknown:
             for name in unknown - _own_keywords(pool_class):
                 del context[name]
-        return pool_class(host, port, **context)
+        pool = pool_class(host, port, **context)
+        if getattr(pool, "tls_session_cache", None) is True:
+            pool.tls_session_cache = self._tls_sessions  # so that they outlive the pool
+        return pool
 
     def clear(self) -> None:
         """Drop all pools: their idle connections are closed now, those in use when done.

@@ -21,6 +21,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._collections import HTTPHeaderDict
+from ._connection_info import ConnectionInfo, Endpoints
 from ._decoding import (
     BrotliDecoder,
     BytesQueueBuffer,
@@ -396,6 +397,9 @@ class HTTPResponse(BaseHTTPResponse):
         connection is closed then.
     """
 
+    # Set by the connection.
+    _carrier: tuple[Endpoints, int] | None = None
+
     def __init__(
         self,
         body: Any = "",
@@ -521,6 +525,19 @@ class HTTPResponse(BaseHTTPResponse):
     def tell(self) -> int:
         """Return the number of body bytes taken from the wire, before decoding."""
         return self._fp_bytes_read
+
+    @property
+    def connection_info(self) -> ConnectionInfo | None:
+        """What is known of the connection that the answer came over, also when it is closed.
+
+        None for responses that were not read from a connection of ours.
+
+        .. versionadded:: 4.0
+        """
+        if self._carrier is None:
+            return None
+        endpoints, number = self._carrier
+        return endpoints.info(self.version_string, number)
 
     @property
     def trailers(self) -> HTTPHeaderDict | None:

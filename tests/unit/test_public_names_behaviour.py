@@ -861,6 +861,7 @@ def test_tls_keywords_do_not_reach_pools_without_tls() -> None:
     keywords = dict.fromkeys(urllib4.poolmanager.SSL_KEYWORDS, "x")
     keywords["ssl_version"] = keywords["ssl_context"] = None  # type: ignore[assignment]
     keywords["assert_pins"] = f"sha256//{'A' * 43}="
+    keywords["tls_session_cache"] = False  # type: ignore[assignment]
     manager = PoolManager(**keywords)
 
     pool = manager.connection_from_host("example.com")

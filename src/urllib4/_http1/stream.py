@@ -40,10 +40,12 @@ class ByteStream:
         the timeout of the socket itself holds.
     :ivar ragged: the stream ended, but TLS was not told so (no ``close_notify``; RFC 9112, 9.8):
         anybody on the way may have cut it.  All that lasts until the end is incomplete then.
+    :ivar answers: how many answers were read from the connection.
+    :ivar endpoints: what is known of its two ends, from the first answer on.
     """
 
-    __slots__ = ("_buffer", "_clock", "_end", "_recv_into", "_start", "_view", "deadline",
-                 "ragged", "sock", "timeout")  # fmt: skip
+    __slots__ = ("_buffer", "_clock", "_end", "_recv_into", "_start", "_view", "answers",
+                 "deadline", "endpoints", "ragged", "sock", "timeout")  # fmt: skip
 
     def __init__(self, sock: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock = sock
@@ -59,6 +61,8 @@ class ByteStream:
         self.deadline: float | None = None
         self.timeout: float | None = None
         self.ragged = False
+        self.answers = 0
+        self.endpoints: Any = None
 
     @property
     def buffered(self) -> int:

@@ -107,7 +107,7 @@ def plan_for(context: Any, changes: Changes) -> Plan:
         needed, hint = needed._replace(trust=None), HINT
     if needed == Changes():
         return Plan(context, None, hint)
-    key = (weakref.ref(context), _settings(context), needed, changes.alpn)
+    key = (weakref.ref(context), settings_of(context), needed, changes.alpn)
     derived = CONTEXTS.get(key, lambda: _derive(context, needed, changes.alpn))
     lends = needed.trust is None and needed.identity is None
     return Plan(derived, context if lends else None, hint)
@@ -168,7 +168,7 @@ def _system_authorities(file: str | None, directory: str | None) -> frozenset[by
     return frozenset(ssl.create_default_context().get_ca_certs(binary_form=True))
 
 
-def _settings(context: ssl.SSLContext) -> Hashable:
+def settings_of(context: ssl.SSLContext) -> Hashable:
     """Return all that can be read from a context: as long as it is equal, a copy is up to date."""
     if isinstance(context, SSLContext):
         loaded: Hashable = len(context._calls)
@@ -308,8 +308,16 @@ def _copy_certificates(source: ssl.SSLContext, target: SSLContext, *, chain: boo
 # -- connecting -----------------------------------------------------------------------------------
 
 
-def connect(plan: Plan, sock: Any, server_hostname: str | None, tls_in_tls: bool = False) -> Any:
+def connect(
+    plan: Plan,
+    sock: Any,
+    server_hostname: str | None,
+    tls_in_tls: bool = False,
+    session: Any = None,
+) -> Any:
     """Shake hands over `sock`, which is closed if that fails.
+
+    :param session: one of ``plan.context`` to resume, if the server still knows it.
 
     Afterwards the connection belongs to ``plan.context``, so that ``getpeercert()`` tells what was
     really verified; see `lend_again`.  The socket's timeout bounds the handshake as a whole:
@@ -324,7 +332,9 @@ def connect(plan: Plan, sock: Any, server_hostname: str | None, tls_in_tls: bool
     try:
         _check_server_name(server_hostname)
         if tls_in_tls:
-            connection = SSLTransport(sock, plan.context, server_hostname, lender=plan.lender)
+            connection = SSLTransport(
+                sock, plan.context, server_hostname, lender=plan.lender, session=session
+            )
         elif is_native(plan.context):
             # A socket that was reset meanwhile makes wrap_socket fail after it has taken over the
             # descriptor and before anybody could close it.
@@ -332,6 +342,8 @@ def connect(plan: Plan, sock: Any, server_hostname: str | None, tls_in_tls: bool
             connection = plan.context.wrap_socket(
                 sock, server_hostname=server_hostname, do_handshake_on_connect=False
             )
+            if session is not None:
+                connection.session = session
             _shake_hands(connection, plan)
         else:
             connection = plan.context.wrap_socket(sock, server_hostname=server_hostname)

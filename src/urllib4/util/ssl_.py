@@ -20,6 +20,7 @@ from ..exceptions import SSLError
 from . import _ssl_contexts, _ssl_plan
 from ._ssl_contexts import Identity, SSLContext, Trust
 from ._ssl_plan import Changes, Plan
+from ._tls_sessions import TLSSessionCache
 from .ssltransport import SSLTransport
 
 try:
@@ -391,6 +392,7 @@ __all__ = [
     "PROTOCOL_TLS_CLIENT",
     "SSLContext",
     "SSLTransport",
+    "TLSSessionCache",
     "TLSVersion",
     "VERIFY_X509_PARTIAL_CHAIN",
     "VERIFY_X509_STRICT",

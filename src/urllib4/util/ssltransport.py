@@ -39,6 +39,7 @@ class SSLTransport:
         With False it is an ``ssl.SSLEOFError``: the peer, or somebody in between, cut the stream.
     :param lender: context whose client certificate and trust store serve in the handshake, if not
         those of `ssl_context`.
+    :param session: an ``ssl.SSLSession`` of `ssl_context` to resume.
     :param clock: monotonic seconds.  The timeout of `socket` bounds the handshake as a whole.
 
     :raises ProxySchemeUnsupported: the context cannot work in memory.
@@ -57,6 +58,7 @@ class SSLTransport:
         suppress_ragged_eofs: bool = True,
         *,
         lender: Any = None,
+        session: Any = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._validate_ssl_context_for_tls_in_tls(ssl_context)
@@ -71,6 +73,8 @@ class SSLTransport:
         self.sslobj: Any = ssl_context.wrap_bio(
             self.incoming, self.outgoing, server_hostname=server_hostname
         )
+        if session is not None:
+            self.sslobj.session = session
         if lender is not None:
             self.sslobj.context = lender
         self._shake_hands(clock)
@@ -276,6 +280,16 @@ class SSLTransport:
     @context.setter
     def context(self, context: Any) -> None:
         self.sslobj.context = context
+
+    @property
+    def session(self) -> Any:
+        """The TLS session, an ``ssl.SSLSession``, for another connection to resume."""
+        return self.sslobj.session
+
+    @property
+    def session_reused(self) -> bool:
+        """Whether the session was that of an earlier connection."""
+        return bool(self.sslobj.session_reused)
 
     def getpeercert(self, binary_form: bool = False) -> Any:
         """Return the peer's certificate, parsed (``{}`` if it was not verified) or as DER."""
