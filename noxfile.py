@@ -103,3 +103,10 @@ def docs(session: nox.Session) -> None:
             "python", "-m", "sphinx", "-W", "--keep-going", "-b", builder, "docs", output / builder
         )
     session.run("towncrier", "build", "--draft", silent=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Compare the speed with other clients; ``nox -s bench -- --quick`` takes under a minute."""
+    session.install(".", *_group("bench"))
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)

@@ -6,6 +6,8 @@
     a raw server that plays a conversation byte by byte, however wrong it is;
 ``counting``
     a fast raw server with a thread per connection, which counts them and records requests;
+``fast``
+    a loop with canned answers, as quick as Python allows, for benchmarks;
 ``proxy``
     a proxy that forwards and opens tunnels, with Basic authentication if asked for;
 ``socks``
