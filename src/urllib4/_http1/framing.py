@@ -47,7 +47,9 @@ def response_framing(method: str | None, head: ResponseHead) -> Framing:
 
     :raises ProtocolError: the head contradicts itself; close the connection.
     """
-    if not has_body(method, head.status):
+    status = head.status
+    # A look at what nearly all have first (benchmark ``small``).
+    if (status != 200 or method != "GET") and not has_body(method, status):
         return NO_BODY
     fields = head.headers._container
     codings = fields.get("transfer-encoding")
@@ -56,7 +58,14 @@ def response_framing(method: str | None, head: ResponseHead) -> Framing:
         return _transfer_coding(codings[1:], lengths)
     if lengths is None:
         return UNTIL_CLOSE
+    if len(lengths) == 2:
+        _, text = lengths
+        if len(text) <= _MAX_LENGTH_DIGITS and text.isdigit() and text.isascii():
+            return _new_tuple(Framing, ("length", int(text)))
     return Framing("length", parse_length(lengths[1:]))
+
+
+_new_tuple = tuple.__new__  # a constructor without a Python frame
 
 
 def _transfer_coding(values: list[str], lengths: list[str] | None) -> Framing:
@@ -104,6 +113,8 @@ def keeps_alive(head: ResponseHead, framing: Framing) -> bool:
     options = fields.get("connection")
     if options is None:
         return head.version >= 11
+    if len(options) == 2 and options[1].lower() == "keep-alive":
+        return True  # what nearly all say who say anything
     tokens = connection_options(head.headers)
     if "close" in tokens:
         return False

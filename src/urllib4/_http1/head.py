@@ -40,8 +40,8 @@ _MEMO_NAMES = frozenset(
     {
         "accept-ranges", "access-control-allow-origin", "age", "allow", "alt-svc",
         "cache-control", "connection", "content-encoding", "content-language",
-        "content-length", "content-type", "date", "keep-alive", "server",
-        "strict-transport-security", "transfer-encoding", "vary", "via",
+        "content-length", "content-type", "date", "expires", "keep-alive", "last-modified",
+        "pragma", "server", "strict-transport-security", "transfer-encoding", "vary", "via",
         "x-content-type-options", "x-frame-options", "x-powered-by", "x-xss-protection",
     }
 )  # fmt: skip
@@ -52,6 +52,9 @@ Field = tuple[str, str, str]
 # line -> (lower-cased name, name, value).  Only single get, set and clear operations touch
 # it, each of which is safe by itself between threads; a lost entry is parsed again.
 _memo: dict[bytes, Field] = {}
+# name -> (lower-cased name, name), and status line -> (version, status, reason): the same way.
+_names: dict[bytes, tuple[str, str]] = {}
+_status_memo: dict[bytes, tuple[int, int, str]] = {}
 
 
 class ResponseHead(NamedTuple):
@@ -80,20 +83,63 @@ def parse_response_head(block: bytes) -> ResponseHead:
     :raises ProtocolError: a bare CR, a NUL, white space before a colon, a name that is no
         token, a folded first line, or more than :data:`MAX_HEAD_LINES` lines.
     """
+    known = _recall(block)
+    if known is not None:
+        return known
     lines = _split_lines(block)
-    status_line = lines[0] if lines else b""
-    match = _STATUS_LINE.fullmatch(status_line)
-    if match is None:
-        raise BadStatusLine(repr(status_line[:200]))
-    minor, status, reason = match.groups()
+    version, status, reason = _parse_status_line(lines[0] if lines else b"")
     headers, defects = _parse_lines(lines, 1)
-    return ResponseHead(
-        10 if minor == b"0" else 11,
-        int(status),
-        "" if reason is None else reason.strip(b" \t").decode("latin-1"),
-        headers,
-        defects,
-    )
+    return ResponseHead(version, status, reason, headers, defects)
+
+
+def _recall(block: bytes) -> ResponseHead | None:
+    """Parse a head in which nothing is unusual; None if something is, or if it starts anew.
+
+    A line that is remembered holds no CR, LF or NUL, so it needs no check: a third of the time
+    that the rules for all heads take (benchmark ``small``).
+    """
+    lines = block.split(b"\r\n")
+    start = _status_memo.get(lines[0])
+    if start is None or not block.endswith(b"\r\n\r\n") or len(lines) > MAX_HEAD_LINES:
+        return None
+    container: dict[str, list[str]] = {}
+    recall = _memo.get
+    for line in lines[1:-2]:
+        field = recall(line)
+        if field is None:
+            if b"\r" in line or b"\n" in line or b"\0" in line or line[:1] in _FOLDS:
+                return None
+            field = _parse_line(line)
+            if field is None:
+                return None
+        lower, name, value = field
+        if lower in container:
+            container[lower].append(value)
+        else:
+            container[lower] = [name, value]
+    headers = _new(HTTPHeaderDict)
+    headers._container = container
+    return _new_tuple(ResponseHead, (*start, headers, ()))
+
+
+_FOLDS = (b" ", b"\t")  # how a folded line starts
+# Constructors without a Python frame.
+_new = HTTPHeaderDict.__new__
+_new_tuple = tuple.__new__
+
+
+def _parse_status_line(line: bytes) -> tuple[int, int, str]:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise BadStatusLine(repr(line[:200]))
+    minor, status, reason = match.groups()
+    text = "" if reason is None else reason.strip(b" \t").decode("latin-1")
+    parsed = (10 if minor == b"0" else 11, int(status), text)
+    if len(line) <= _MEMO_MAX_LINE:
+        if len(_status_memo) >= _MEMO_MAX_LINES:
+            _status_memo.clear()
+        _status_memo[line] = parsed
+    return parsed
 
 
 def parse_fields(block: bytes) -> HTTPHeaderDict:
@@ -167,15 +213,28 @@ def _parse_line(line: bytes) -> Field | None:
     name, colon, value = line.partition(b":")
     if not colon or not name:
         return None
-    if _FIELD_NAME.fullmatch(name) is None:
-        raise ProtocolError(f"invalid header name {_excerpt(name)}")
-    text = name.decode("ascii")
-    field = (text.lower(), text, value.strip(b" \t").decode("latin-1"))
-    if len(line) <= _MEMO_MAX_LINE and field[0] in _MEMO_NAMES:
+    names = _names.get(name)
+    if names is None:
+        names = _parse_name(name)
+    field = (*names, value.strip(b" \t").decode("latin-1"))
+    if names[0] in _MEMO_NAMES and len(line) <= _MEMO_MAX_LINE:
         if len(_memo) >= _MEMO_MAX_LINES:
             _memo.clear()
         _memo[line] = field
     return field
+
+
+def _parse_name(name: bytes) -> tuple[str, str]:
+    """Return a name, lower-cased and as it is."""
+    if _FIELD_NAME.fullmatch(name) is None:
+        raise ProtocolError(f"invalid header name {_excerpt(name)}")
+    text = name.decode("ascii")
+    names = (text.lower(), text)
+    if len(name) <= _MEMO_MAX_LINE:
+        if len(_names) >= _MEMO_MAX_LINES:
+            _names.clear()
+        _names[name] = names
+    return names
 
 
 def _excerpt(data: bytes) -> str:

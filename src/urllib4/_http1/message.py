@@ -37,7 +37,17 @@ class Http1Response(http.client.HTTPResponse):
     Belongs to one thread at a time, like its connection.
     """
 
-    # The attributes of http.client.HTTPResponse that are not set here are properties below.
+    # Of the attributes of http.client.HTTPResponse some are properties below, and those that say
+    # "unknown" stand in the class: it is one object per answer (benchmark ``small``).
+    debuglevel = 0
+    code = status = reason = version = _UNKNOWN
+    chunked = chunk_left = length = will_close = _UNKNOWN
+    head: ResponseHead | None = None
+    body: LengthBody | ChunkedBody | UntilCloseBody | None = None
+    _upgrade = False
+    _msg: http.client.HTTPMessage | None = None
+    _file: StreamFile | None = None
+
     def __init__(
         self,
         sock: Any,
@@ -51,19 +61,10 @@ class Http1Response(http.client.HTTPResponse):
         self._sock = sock
         self._stream: ByteStream | None = ByteStream(sock) if stream is None else stream
         self._method = method
-        self._upgrade = upgrade
-        self.debuglevel = debuglevel
-        self.head: ResponseHead | None = None
-        self.body: LengthBody | ChunkedBody | UntilCloseBody | None = None
-        self._msg: http.client.HTTPMessage | None = None
-        self._file: StreamFile | None = None
-        self.code = self.status = _UNKNOWN
-        self.reason = _UNKNOWN
-        self.version = _UNKNOWN
-        self.chunked = _UNKNOWN
-        self.chunk_left = _UNKNOWN
-        self.length = _UNKNOWN
-        self.will_close = _UNKNOWN
+        if upgrade:
+            self._upgrade = True
+        if debuglevel:
+            self.debuglevel = debuglevel
 
     # -- the head --------------------------------------------------------------------------
 
@@ -76,19 +77,20 @@ class Http1Response(http.client.HTTPResponse):
         """
         if self.head is not None:
             return
-        assert self._stream is not None
-        head = self._read_final_head(self._stream)
+        stream = self._stream
+        assert stream is not None
+        head = self._read_final_head(stream)
+        version, status, self.reason, _, _ = self.head = head
         # What follows 101 is another protocol's, to the end of the connection (RFC 9110, 7.8).
-        framing = UNTIL_CLOSE if head.status == 101 else response_framing(self._method, head)
-        self.head = head
-        self.code = self.status = head.status
-        self.reason = head.reason
-        self.version = head.version
-        self.length = framing.length
-        self.chunked = framing.kind == "chunked"
+        framing = UNTIL_CLOSE if status == 101 else response_framing(self._method, head)
+        kind, length = framing
+        self.code = self.status = status
+        self.version = version
+        self.length = length
+        self.chunked = kind == "chunked"
         self.chunk_left = None
         self.will_close = not keeps_alive(head, framing)
-        self.body = make_body(self._stream, framing)
+        self.body = make_body(stream, framing) if length is None else LengthBody(stream, length)
         if self.debuglevel > 0:
             self._print_head(head)
 

@@ -166,6 +166,14 @@ class ByteStream:
         :raises ProtocolError: the stream ended inside the head.
         :raises http.client.BadStatusLine: the first bytes are another protocol's.
         """
+        if self._start == self._end:
+            if not self.fill():
+                return b""
+            # A head that came whole, by the shortest way (benchmark ``small``).
+            end = self._buffer.find(b"\n\r\n", 0, self._end) + 3
+            if 3 <= end <= max_bytes and self._buffer.find(b"\n\n", 0, end) < 0:
+                self._start = end
+                return bytes(self._view[:end])
         searched = self._start
         while True:
             end = self._find_head_end(searched)
