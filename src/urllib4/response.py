@@ -127,6 +127,18 @@ class BaseHTTPResponse(io.IOBase):
     #: What a decoder may raise; other errors are not the peer's doing.
     DECODER_ERROR_CLASSES: tuple[type[Exception], ...] = (OSError, zlib.error, DecodeError)
 
+    # The state that reading needs stands in the class until it changes: one object is made per
+    # answer (benchmark ``small``).
+    _has_decoded_content = False
+    _retries: Retry | None = None
+    chunked: bool = False
+    _decoder: ContentDecoder | None = None
+    _decoder_known = False
+    length_remaining: int | None = None
+    _limits: Limits | None = None
+    _fp_bytes_read = 0
+    _decoded_bytes = 0
+
     def __init__(
         self,
         *,
@@ -147,18 +159,9 @@ class BaseHTTPResponse(io.IOBase):
         self.version_string = version_string
         self.reason = reason
         self.decode_content = decode_content
-        self._has_decoded_content = False
         self._request_url: str | None = request_url
-        self._retries: Retry | None = None
         if retries is not None:
             self.retries = retries
-        self.chunked: bool = False
-        self._decoder: ContentDecoder | None = None
-        self._decoder_known = False
-        self.length_remaining: int | None = None
-        self._limits: Limits | None = None
-        self._fp_bytes_read = 0
-        self._decoded_bytes = 0
 
     # -- what happened ---------------------------------------------------------------------
 
@@ -397,8 +400,19 @@ class HTTPResponse(BaseHTTPResponse):
         connection is closed then.
     """
 
-    # Set by the connection.
-    _carrier: tuple[Endpoints, int] | None = None
+    enforce_content_length = True
+    auto_close = True
+    msg: Any = None
+    chunk_left: int | None = None
+    _body: Any = None
+    _fp: Any = None
+    _is_drained = False
+    _pool: Any = None
+    _connection: Any = None
+    _release: Callable[[bool], None] | None = None
+    _bounds: Bounds | None = None
+    _decoded_buffer: BytesQueueBuffer | None = None
+    _carrier: tuple[Endpoints, int] | None = None  # set by the connection
 
     def __init__(
         self,
@@ -432,20 +446,18 @@ class HTTPResponse(BaseHTTPResponse):
             request_url=request_url,
             retries=retries,
         )
-        self.enforce_content_length = enforce_content_length
-        self.auto_close = auto_close
-        self._body: Any = None
-        self._fp: Any = None
+        if not enforce_content_length:
+            self.enforce_content_length = False
+        if not auto_close:
+            self.auto_close = False
+        if msg is not None:
+            self.msg = msg
+        if pool is not None:
+            self._pool = pool
+        if connection is not None:
+            self._connection = connection
         self._original_response = original_response
-        self._is_drained = False
-        self.msg = msg
-        self._pool = pool
-        self._connection = connection
-        self._release: Callable[[bool], None] | None = None
-        self._bounds: Bounds | None = None
         self._sock_shutdown = sock_shutdown
-        self._decoded_buffer: BytesQueueBuffer | None = None
-        self.chunk_left: int | None = None
         if type(body) is Http1Response:
             self._fp = body
             # A response to HEAD is as chunked as its headers say, but has no chunks.
