@@ -19,9 +19,9 @@ from .timeout import _DEFAULT_TIMEOUT, _TYPE_TIMEOUT
 
 _TYPE_SOCKET_OPTIONS = Sequence[tuple[int, int, int] | tuple[int, int, bytes]]
 
-#: Least time for one of several addresses, in seconds, unless less is left: a share of a short
-#: timeout would be too short for a distant server.
-MIN_ATTEMPT = 2.0
+#: Seconds after which the next address of a host is tried while those before are silent
+#: (RFC 8305, 5: the Connection Attempt Delay).
+ATTEMPT_DELAY = 0.25
 
 #: Longest label of a host name, in bytes (RFC 1035, 2.3.4).
 _MAX_LABEL = 63
@@ -43,25 +43,29 @@ def create_connection(
     *,
     clock: Callable[[], float] = time.monotonic,
     cancel: CancelToken | None = None,
+    attempt_delay: float = ATTEMPT_DELAY,
 ) -> socket.socket:
     """Return a socket that is connected to the first address of a host that answers.
+
+    Several addresses race (RFC 8305): IPv6 and IPv4 take turns, the next one starts when the one
+    before failed, or is silent for `attempt_delay` seconds, and the first that is connected wins.
+    By which family a host was reached is remembered for ten minutes, and tried first.
 
     :param address: host and port; an IPv6 address may be in brackets.
     :param timeout: seconds for the lookup of the name and **all** its addresses together,
         and the timeout of the socket afterwards.  None waits for ever; the default is
-        ``socket.getdefaulttimeout()``.  An address that does not answer gets its share of the
-        time only (at least `MIN_ATTEMPT` seconds if so much is left), so that the next one has a
-        chance.
+        ``socket.getdefaulttimeout()``.
     :param source_address: local host and port to bind to.
     :param socket_options: arguments of ``setsockopt``, each set before anything else happens.
     :param clock: monotonic seconds.
     :param cancel: ends the lookup and the connecting from another thread.
-    :raises TimeoutError: (the builtin) the name was not found in time.
+    :param attempt_delay: seconds between the starts of two attempts; ``math.inf``: one at a time.
+    :raises TimeoutError: (the builtin) the name was not found in time, or no address answered.
     :raises RequestCancelledError: `cancel` was used.
     :raises LocationParseError: a label of the host name is empty or longer than 63 bytes.
     :raises socket.gaierror: the name cannot be resolved.
-    :raises OSError: no address could be connected to; it is the error of the last one.  All sockets
-        are closed then.
+    :raises OSError: no address could be connected to; it is the error of the last one, and
+        names all if there are several.  All sockets are closed then.
     """
     host, port = address
     if host.startswith("["):
@@ -73,60 +77,61 @@ def create_connection(
     if not candidates:
         raise OSError("getaddrinfo returns an empty list")
 
-    failure: OSError | None = None
+    def make(candidate: Any) -> socket.socket:
+        return _make_socket(candidate, source_address, socket_options)
+
+    def left() -> float | None:
+        return limit if deadline is None else deadline - clock()
+
+    if len(candidates) == 1:
+        sock = _connect(make(candidates[0]), candidates[0][4], left(), cancel)
+    else:
+        from ._eyeballs import Rules, connect_first  # few hosts need it
+
+        sock = connect_first(host, candidates, Rules(make, left, cancel, attempt_delay, clock))
+    sock.settimeout(limit)
+    return sock
+
+
+def _make_socket(
+    candidate: Any,
+    source_address: tuple[str, int] | None,
+    socket_options: _TYPE_SOCKET_OPTIONS | None,
+) -> socket.socket:
+    """Return a socket for an address, ready to connect."""
+    sock = socket.socket(*candidate[:3])
     try:
-        for tried, (family, kind, protocol, _, sockaddr) in enumerate(candidates):
-            left = limit if deadline is None else deadline - clock()
-            if deadline is not None and left is not None:
-                if left <= 0:
-                    break
-                left = min(left, max(left / (len(candidates) - tried), MIN_ATTEMPT))
-            try:
-                return _connect(
-                    (family, kind, protocol),
-                    sockaddr,
-                    left,
-                    limit,
-                    source_address,
-                    socket_options,
-                    cancel,
-                )
-            except OSError as error:
-                failure = error
-        raise failure or TimeoutError("timed out")
-    finally:
-        # The error knows this frame: a reference back would keep both alive until a collection.
-        failure = None
+        _set_socket_options(sock, socket_options)
+        if source_address:
+            sock.bind(source_address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _connect(
-    kind: tuple[int, int, int],
-    sockaddr: Any,
-    attempt_timeout: float | None,
-    timeout: float | None,
-    source_address: tuple[str, int] | None,
-    socket_options: _TYPE_SOCKET_OPTIONS | None,
-    cancel: CancelToken | None,
+    sock: socket.socket, sockaddr: Any, left: float | None, cancel: CancelToken | None
 ) -> socket.socket:
-    sock = socket.socket(*kind)
+    """Connect within the time that is left; close the socket if that fails."""
     forget = None if cancel is None else cancel.on_cancel(lambda: interrupt(sock))
     try:
-        _set_socket_options(sock, socket_options)
-        sock.settimeout(attempt_timeout)
-        if source_address:
-            sock.bind(source_address)
+        if left is not None and left <= 0:
+            raise TimeoutError("timed out")
+        sock.settimeout(left)
         if cancel is not None:
             cancel.check("connecting")
         sock.connect(sockaddr)
-        sock.settimeout(timeout)
     except BaseException:
+        # Before it is closed: its descriptor may be another's then.
+        if forget is not None:
+            forget()
         sock.close()
         if cancel is not None:
             cancel.check("connecting")
         raise
-    finally:
-        if forget is not None:
-            forget()
+    if forget is not None:
+        forget()
     return sock
 
 
