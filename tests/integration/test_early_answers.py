@@ -10,7 +10,7 @@ import pytest
 
 from dummyserver.certs import Certificates
 from dummyserver.script import ScriptedServer
-from urllib4 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib4 import HTTPConnectionPool, HTTPSConnectionPool, _upload
 from urllib4.exceptions import ProtocolError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -120,3 +120,33 @@ def test_an_early_answer_is_read_over_tls(tls_script: ScriptedServer, certs: Cer
         response = pool.request("POST", "/", body=b"x" * LARGE)
         assert (response.status, response.data) == (413, b"no")
         done.set()
+
+
+def test_an_early_answer_is_read_after_writing_failed_over_tls(
+    tls_script: ScriptedServer, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server answered and left between our look at what it says and our next write.
+
+    Some Pythons call that an SSLEOFError, where plain sockets have EPIPE.
+    """
+    monkeypatch.setattr(_upload, "wait_for_read", lambda sock, timeout: False)
+    tls_script.accept().expect(b"POST", body=False).send(TOO_LARGE).close()
+    with HTTPSConnectionPool(
+        "localhost", tls_script.port, ca_certs=certs.ca_file, timeout=10, retries=False
+    ) as pool:
+        response = pool.request("POST", "/", body=b"x" * LARGE)
+        assert (response.status, response.data) == (413, b"no")
+
+
+def test_a_server_that_leaves_over_tls_without_an_answer_is_an_error(
+    tls_script: ScriptedServer, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_upload, "wait_for_read", lambda sock, timeout: False)
+    tls_script.accept().expect(b"POST", body=False).close()
+    with (
+        HTTPSConnectionPool(
+            "localhost", tls_script.port, ca_certs=certs.ca_file, timeout=10, retries=False
+        ) as pool,
+        pytest.raises(ProtocolError, match=r"Connection aborted\."),
+    ):
+        pool.request("POST", "/", body=b"x" * LARGE)
