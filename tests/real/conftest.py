@@ -7,16 +7,24 @@ with ``URLLIB4_REAL=require`` in the environment it fails, so that a green run d
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from dummyserver.certs import Certificates
+from tests.real.servers import Apache, Nghttpx, Nginx, Squid, Tinyproxy, Way
+from urllib4 import PoolManager, ProxyManager, Retry
+from urllib4.contrib.socks import SOCKSProxyManager
 
 #: Program: the Debian package that has it.
 PACKAGES = {
@@ -27,6 +35,7 @@ PACKAGES = {
     "nghttpd": "nghttp2-server",
     "nghttpx": "nghttp2-proxy",
     "nginx": "nginx",
+    "openssl": "openssl",
     "squid": "squid-openssl",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
@@ -74,48 +83,67 @@ class Peer:
     """A program that runs until :meth:`stop`.
 
     :param command: what to run in `directory`; its output goes to ``out.log`` there.
-    :param port: the port of 127.0.0.1 that it listens on when it is ready.
+    :param ports: the ports of 127.0.0.1 that it listens on when it is ready.
     :raises RuntimeError: it ended, or does not listen in time; the text holds its output.
+
+    Its children are in a process group with it, and share its fate.
     """
 
-    def __init__(self, command: Sequence[str], port: int, directory: Path) -> None:
-        self.port = port
+    def __init__(self, command: Sequence[str], ports: Sequence[int], directory: Path) -> None:
+        self.port = ports[0]
+        self.ports = tuple(ports)
+        self._command = list(command)
+        self._directory = directory
         self._log = directory / f"{Path(command[0]).name}.log"
+        self.start()
+
+    def start(self) -> None:
+        """Run the program, also again after :meth:`kill`, with the same ports."""
         with self._log.open("wb") as out:
             self._process = subprocess.Popen(
-                list(command),
-                cwd=directory,
+                self._command,
+                cwd=self._directory,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         try:
-            self._wait_until_it_listens()
+            for port in self.ports:
+                self._wait_until_it_listens(port)
         except BaseException:
             self.stop()
             raise
 
-    def _wait_until_it_listens(self) -> None:
+    def _wait_until_it_listens(self, port: int) -> None:
         until = time.monotonic() + PATIENCE
         while True:
             if self._process.poll() is not None or time.monotonic() > until:
                 output = self._log.read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"{self._log.stem} did not start: {output}")
             try:
-                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+                socket.create_connection(("127.0.0.1", port), 0.2).close()
                 return
             except OSError:
                 time.sleep(0.01)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program and its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        """End the program and its children at once; the kernel closes their connections."""
+        self.signal(signal.SIGKILL)
+        self._process.wait()
 
     def stop(self) -> None:
         """End the program; by force if it does not want to."""
         if self._process.poll() is None:
             self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.3)
+        self.kill()
 
 
 @pytest.fixture(scope="session")
@@ -125,27 +153,88 @@ def need() -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+def start() -> Iterator[Callable[..., Any]]:
     """Start peers for the tests of one module.
 
-    ``start(command, directory)``: `command` is a function that gets a free port and the directory,
-    and returns what to run; it is asked again if somebody else took the port.
+    ``start(command, directory, ports=1)``: `command` is a function that gets as many free ports and
+    the directory, and returns what to run; it is asked again if somebody else took a port.
     """
-    peers: list[Peer] = []
+    with contextlib.ExitStack() as cleanup:
 
-    def run(command: Callable[[int, Path], Sequence[str]], directory: Path | None = None) -> Peer:
-        directory = directory or tmp_path_factory.mktemp("peer")
-        directory.chmod(0o755)  # some drop root and must read their configuration
-        for last in (False, False, True):
-            port = free_port()
-            try:
-                peers.append(Peer(command(port, directory), port, directory))
-                return peers[-1]
-            except RuntimeError as error:
-                if last or "in use" not in str(error):
-                    raise
-        raise AssertionError("not reached")
+        def run(
+            command: Callable[..., Sequence[str]], directory: Path | None = None, ports: int = 1
+        ) -> Peer:
+            directory = directory or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
+            directory.chmod(0o755)  # some drop root and must read their configuration
+            for last in (False, False, True):
+                free = [free_port() for _ in range(ports)]
+                try:
+                    peer = Peer(command(*free, directory), free, directory)
+                except RuntimeError as error:
+                    if last or "in use" not in str(error):
+                        raise
+                else:
+                    cleanup.callback(peer.stop)
+                    return peer
+            raise AssertionError("not reached")
 
-    yield run
-    for peer in reversed(peers):
-        peer.stop()
+        yield run
+
+
+@pytest.fixture(scope="module")
+def squid(need: Any, start: Any, certs: Certificates) -> Squid:
+    """A forward proxy with a plain, a protected and two TLS ports."""
+    return Squid(need, start, certs)
+
+
+@pytest.fixture(scope="module")
+def tinyproxy(need: Any, start: Any) -> Tinyproxy:
+    """A small forward proxy for everybody."""
+    return Tinyproxy(need, start)
+
+
+@pytest.fixture(scope="module")
+def tinyproxy_auth(need: Any, start: Any) -> Tinyproxy:
+    """The same for those who know the password."""
+    return Tinyproxy(need, start, password=True)
+
+
+@pytest.fixture(scope="module")
+def apache(need: Any, start: Any, certs: Certificates) -> Apache:
+    """A forward proxy with the password, plain and over TLS."""
+    return Apache(need, start, certs)
+
+
+@pytest.fixture(scope="module")
+def nghttpx(need: Any, start: Any, certs: Certificates, squid: Squid) -> Nghttpx:
+    """TLS in front of Squid."""
+    return Nghttpx(need, start, certs, squid.peer.port)
+
+
+@pytest.fixture(scope="module")
+def nginx(need: Any, start: Any, certs: Certificates) -> Nginx:
+    """A web server."""
+    return Nginx(need, start, certs)
+
+
+@pytest.fixture
+def open_manager(ca_file: str) -> Iterator[Callable[..., PoolManager]]:
+    """Make managers for a :class:`Way` (None: without a proxy); they are cleared afterwards."""
+    managers: list[PoolManager] = []
+
+    def make(way: Way | None, **options: Any) -> PoolManager:
+        options = {"ca_certs": ca_file, "timeout": 20, "retries": Retry(0), **options}
+        if way is None:
+            manager = PoolManager(**options)
+        elif way.url.startswith("socks"):
+            manager = SOCKSProxyManager(way.url, **options)
+        else:
+            if not way.keeps:
+                options.setdefault("maxsize", 0)
+            manager = ProxyManager(way.url, proxy_headers=way.headers, **options)
+        managers.append(manager)
+        return manager
+
+    yield make
+    for manager in managers:
+        manager.clear()
