@@ -127,19 +127,52 @@ class Peer:
             except OSError:
                 time.sleep(0.01)
 
-    def signal(self, number: signal.Signals) -> None:
+    @property
+    def running(self) -> bool:
+        """Whether the program has not ended."""
+        return self._process.poll() is None
+
+    def _signal(self, number: signal.Signals) -> None:
         """Send a signal to the program and its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
     def kill(self) -> None:
-        """End the program and its children at once; the kernel closes their connections."""
-        self.signal(signal.SIGKILL)
+        """End the program and its children at once; their connections are closed then."""
+        self._signal(signal.SIGKILL)
         self._process.wait()
+        self._wait_for_threads("ZX")
+
+    def pause(self) -> None:
+        """Stop the program and its children, as if they hung, until :meth:`resume`."""
+        self._signal(signal.SIGSTOP)
+        self._wait_for_threads("TZX")
+
+    def resume(self) -> None:
+        """Let the program go on after :meth:`pause`."""
+        self._signal(signal.SIGCONT)
+
+    def _wait_for_threads(self, states: str) -> None:
+        """Wait until all threads of the process group are in one of the `states` of proc(5).
+
+        A signal takes effect in each of them by itself, a little later.
+        """
+        until = time.monotonic() + PATIENCE
+        while not self._states() <= set(states) and time.monotonic() < until:
+            time.sleep(0.001)
+
+    def _states(self) -> set[str]:
+        found = set()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # gone
+                if os.getpgid(int(process.name)) == self._process.pid:
+                    for stat in process.glob("task/*/stat"):
+                        found.add(stat.read_text().rpartition(")")[2].split()[0])
+        return found
 
     def stop(self) -> None:
         """End the program; by force if it does not want to."""
-        if self._process.poll() is None:
+        if self.running:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.3)
@@ -182,9 +215,11 @@ def start() -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture(scope="module")
-def squid(need: Any, start: Any, certs: Certificates) -> Squid:
+def squid(need: Any, start: Any, certs: Certificates) -> Iterator[Squid]:
     """A forward proxy with a plain, a protected and two TLS ports."""
-    return Squid(need, start, certs)
+    squid = Squid(need, start, certs)
+    yield squid
+    squid.close()
 
 
 @pytest.fixture(scope="module")

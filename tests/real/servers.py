@@ -109,7 +109,7 @@ class Squid:
             if os.getuid() == 0:  # it gives up root, and writes a log nevertheless
                 for path in (directory, *directory.iterdir()):
                     shutil.chown(path, "proxy")
-            return program, "-N", "-n", f"u{ports[0]}", "-d", "1", "-f", str(config)
+            return program, "-N", "-n", f"urllib4{ports[0]}", "-d", "1", "-f", str(config)
 
         self.peer = start(command, ports=4)
         plain, protected, tls, stranger = self.peer.ports
@@ -118,6 +118,12 @@ class Squid:
         self.protected = with_credentials(self.protected_url)
         self.tls = Way(f"https://127.0.0.1:{tls}")
         self.stranger = Way(f"https://127.0.0.1:{stranger}")
+
+    def close(self) -> None:
+        """Kill it, since it takes its time to end by itself, and remove its shared memory."""
+        self.peer.kill()
+        for path in Path("/dev/shm").glob(f"urllib4{self.peer.port}-*"):
+            path.unlink()
 
 
 TINYPROXY = """\
