@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import report
+from tests.benchmarks import docs_page, extras, report
 from tests.benchmarks.clients import CLIENTS
 from tests.benchmarks.measure import ClientError, Result, Worker, measure
 from tests.benchmarks.progress import Progress
@@ -71,9 +71,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seconds", type=_positive, help="about how long each client works on each work")
     add("--rounds", type=_count, help="how many slices that is")
     add("--server", choices=("auto", "nginx", "loop"), default="auto", help="default: auto")
+    add("--memory", action="store_true", help="memory of down- and uploads, too")
+    add("--instructions", action="store_true", help="count instructions, too (by valgrind)")
     add("--json", type=Path, metavar="FILE", help="write all numbers there")
+    add("--svg", type=Path, metavar="FILE", help="draw a picture there")
+    add("--write-docs", action="store_true", help="renew the picture and tables of docs/")
     add("--list", action="store_true", help="show the works and clients, and end")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not (options.quick or options.only):
+        options.memory = options.instructions = True
+    return options
 
 
 def show_list() -> None:
@@ -126,6 +133,8 @@ class Run:
         self._workers: dict[str, Worker] = {}
         self.versions: dict[str, str] = {}
         self.results: list[Result] = []
+        self.counted: list[list[list[str]]] = []
+        self.counts: dict[str, Any] = {}
 
     def measure(self, servers: Servers, stack: ExitStack) -> None:
         """Measure all works."""
@@ -159,6 +168,39 @@ class Run:
                     progress.say(f"{work.name}: {client} is left out: {reason}")
                 self.results.append(result)
 
+    def count(self, servers: Servers, memory: bool, instructions: bool) -> None:
+        """Count what is wanted, and the modules of an import."""
+        works = [work.name for work in self._works]
+        clients = list(self.versions)
+        if memory:
+            _say("memory")
+            peaks = extras.measure_memory(works, clients, servers, self.client_cpu, _say)
+            self.counted.append(extras.memory_table(peaks))
+            self.counts["memory"] = {
+                work: {client: peak._asdict() for client, peak in found.items()}
+                for work, found in peaks.items()
+            }
+        if instructions:
+            _say("instructions")
+            counts = extras.count_instructions(works, clients, servers, _say)
+            self.counted.append(extras.instruction_table(counts))
+            self.counts["instructions"] = counts
+        if "import" in works:
+            loading = [name for name in clients if name in WORKS["import"].clients]
+            modules = {name: self._workers[name].ask("modules") for name in loading}
+            self.counted.append(extras.module_table(modules))
+            self.counts["modules"] = modules
+
+    def show(self, facts: dict[str, Any]) -> None:
+        """Print all tables."""
+        others = [name for name in EVERYBODY[2:] if name in self.versions]
+        summary = report.summary(self.results, others)
+        for table in (report.rows(self.results), summary, *self.counted):
+            if len(table) > 1:
+                print(report.as_text(table), end="\n\n")
+        print("\n".join(docs_page.notes(facts)))
+        print(f"{facts['seconds']:g} s")
+
     def _start(self, name: str, stack: ExitStack) -> None:
         worker = stack.enter_context(Worker(name, self.client_cpu))
         try:
@@ -169,6 +211,10 @@ class Run:
         if name != "urllib4-idle":
             self.versions[name] = version
         self._workers[name] = worker
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -183,22 +229,21 @@ def main() -> int:
     with ExitStack() as stack:
         servers = stack.enter_context(Servers(run.server_cpu, nginx))
         run.measure(servers, stack)
+        run.count(servers, options.memory, options.instructions)
         facts = {
             **report.machine(),
             "server": servers.description,
             "versions": run.versions,
             "seconds": round(time.monotonic() - started, 1),
         }
-    print(report.as_text(report.rows(run.results)))
-    print()
-    others = [name for name in EVERYBODY[2:] if name in run.versions]
-    print(report.as_text(report.summary(run.results, others)))
-    print()
-    versions = ", ".join(f"{name} {version}".strip() for name, version in run.versions.items())
-    print(f"{facts['date']}, {facts['python']}, {facts['machine']}, {facts['system']}")
-    print(f"{versions}; server: {facts['server']}; {facts['seconds']:g} s")
+    run.show(facts)
     if options.json:
-        options.json.write_text(json.dumps(report.as_data(run.results, facts), indent=1) + "\n")
+        data = report.as_data(run.results, {**facts, **run.counts})
+        options.json.write_text(json.dumps(data, indent=1) + "\n")
+    if options.svg:
+        options.svg.write_text(docs_page.picture(run.results, facts), encoding="utf-8")
+    if options.write_docs:
+        docs_page.write(run.results, facts, run.counted)
     return 0
 
 

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -49,9 +49,16 @@ class Worker:
     :param name: the client.
     :param cpu: the core it runs on; None leaves that to the system.
     :param wrapper: a command that runs the process, such as valgrind.
+    :param variables: of its environment, beside the usual ones.
     """
 
-    def __init__(self, name: str, cpu: int | None, wrapper: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        cpu: int | None,
+        wrapper: Iterable[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [
@@ -65,7 +72,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={k: v for k, v in os.environ.items() if k not in UNWANTED},
+            env={k: v for k, v in os.environ.items() if k not in UNWANTED} | dict(variables or {}),
         )
 
     def __enter__(self) -> Worker:
@@ -181,11 +188,13 @@ def measure(
     """
     result = Result(work)
     servers.place(work)
+    rounds = min(rounds, work.most_rounds or rounds)
     opened = []
     for worker in workers:
         try:
             worker.open(work, servers)
-            worker.ask("run", requests=work.fresh or max(2, work.threads))
+            if not work.dead_first:  # which has nothing to warm up, but long to wait
+                worker.ask("run", requests=work.fresh or max(2, work.threads))
             opened.append(worker)
         except ClientError as error:
             result.left_out[worker.name] = str(error)

@@ -74,9 +74,13 @@ def _number(value: float | None) -> str:
 
 
 def verdict(result: Result, client: str) -> str:
-    """Return whether a client reaches the goals of a work: ``met``, ``missed`` or nothing."""
+    """Return whether a client reaches the goals of a work: met, missed, failed or nothing."""
     goal = GOALS.get(result.work.name)
-    if goal is None or client not in result.slices:
+    if goal is None:
+        return ""
+    if client in result.left_out:
+        return "failed"
+    if client not in result.slices:
         return ""
     if goal.seconds is not None:
         return "met" if result.seconds(client, "wall") <= goal.seconds else "missed"

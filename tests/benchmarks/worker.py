@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.clients import CLIENTS, Client, Settings, run_threads
@@ -183,8 +184,7 @@ def _resolve_to(addresses: dict[str, list[str]]) -> None:
 def peak_memory(bench: Bench, traced: bool) -> int:
     """Return the bytes that one request takes at its peak, beyond what was there before.
 
-    :param traced: as Python's allocators see it; else what the process has resident, which must
-        not have had its peak before.
+    :param traced: as Python's allocators see it; else what the process has resident.
     """
     if traced:
         import tracemalloc
@@ -193,12 +193,24 @@ def peak_memory(bench: Bench, traced: bool) -> int:
         before = tracemalloc.get_traced_memory()[0]
         bench.run(1)
         return tracemalloc.get_traced_memory()[1] - before
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (proc(5))
+        resident = _from_proc("VmRSS")
+        bench.run(1)
+        return _from_proc("VmHWM") - resident
     if resource is None:
         raise RuntimeError("there is no resident set size on this system")
     unit = 1 if sys.platform == "darwin" else 1024
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     bench.run(1)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident) * unit
+
+
+def _from_proc(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"the kernel does not tell {name}")
 
 
 def new_modules(module: str) -> int:

@@ -42,6 +42,7 @@ class Work:
     :ivar batch: how much one call does; times are divided by it.
     :ivar fresh: each slice has a new client, and this many calls.
     :ivar dead_first: the first address of the host never answers.
+    :ivar most_rounds: enough of them for something that waits rather than works; 0 is any number.
     :ivar base: the client that all others are compared with.
     """
 
@@ -59,6 +60,7 @@ class Work:
     batch: int = 1
     fresh: int = 0
     dead_first: bool = False
+    most_rounds: int = 0
     gzip: bool = False
     clients: tuple[str, ...] = EVERYBODY
     base: str = "urllib3"
@@ -188,6 +190,7 @@ WORKS = {
             "the first of two addresses never answers (connect timeout: 1 s)",
             fresh=1,
             dead_first=True,
+            most_rounds=1,
             clients=LIBRARIES,
         ),
         Work(
