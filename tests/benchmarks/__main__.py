@@ -30,7 +30,7 @@ def _names(known: Sequence[str], what: str) -> Any:
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             raise argparse.ArgumentTypeError(
-                f"unknown {what} {', '.join(unknown) or text!r}; there are {', '.join(known)}"
+                f"unknown {what} {', '.join(unknown)!r}; there are {', '.join(known)}"
             )
         return names
 

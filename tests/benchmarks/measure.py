@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from tests.benchmarks.servers import Servers
+from tests.benchmarks.servers import ROOT, Servers
 from tests.benchmarks.works import Work
 
 #: Seconds that a client may take for one answer before it is stopped.
@@ -72,6 +72,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=ROOT,
             env={k: v for k, v in os.environ.items() if k not in UNWANTED} | dict(variables or {}),
         )
 

@@ -32,6 +32,9 @@ from tests.benchmarks.works import BIG, HOSTS, KIB, MIB, Work
 #: Seconds that a server may take to listen.
 PATIENCE = 15.0
 
+#: The top of the repository: child processes find ``tests`` and ``dummyserver`` there.
+ROOT = Path(__file__).parents[2]
+
 #: A name whose first address never answers.
 TWO_ADDRESSES = "two.example"
 
@@ -241,6 +244,7 @@ class Servers:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=ROOT,
         )
         stack.callback(_end, process)
         assert process.stdout is not None
