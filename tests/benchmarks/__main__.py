@@ -73,13 +73,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--server", choices=("auto", "nginx", "loop"), default="auto", help="default: auto")
     add("--memory", action="store_true", help="memory of down- and uploads, too")
     add("--instructions", action="store_true", help="count instructions, too (by valgrind)")
+    add("--profile", action="store_true", help="show which functions of urllib4 take the time")
     add("--json", type=Path, metavar="FILE", help="write all numbers there")
     add("--svg", type=Path, metavar="FILE", help="draw a picture there")
     add("--write-docs", action="store_true", help="renew the picture and tables of docs/")
     add("--list", action="store_true", help="show the works and clients, and end")
     options = parser.parse_args(arguments)
     if not (options.quick or options.only):
-        options.memory = options.instructions = True
+        options.memory = options.instructions = options.profile = True
     return options
 
 
@@ -135,6 +136,7 @@ class Run:
         self.results: list[Result] = []
         self.counted: list[list[list[str]]] = []
         self.counts: dict[str, Any] = {}
+        self.profiles: list[list[list[str]]] = []
 
     def measure(self, servers: Servers, stack: ExitStack) -> None:
         """Measure all works."""
@@ -191,11 +193,22 @@ class Run:
             self.counted.append(extras.module_table(modules))
             self.counts["modules"] = modules
 
+    def profile(self, servers: Servers) -> None:
+        """Find out where urllib4 spends its time at the first of the works."""
+        name = self._works[0].name
+        _say(f"profile of {name}")
+        try:
+            found = extras.profile(name, "urllib4", servers, self.client_cpu)
+        except ClientError as error:
+            _say(f"no profile: {error}")
+            return
+        self.profiles.append(extras.profile_table(name, found))
+
     def show(self, facts: dict[str, Any]) -> None:
         """Print all tables."""
         others = [name for name in EVERYBODY[2:] if name in self.versions]
         summary = report.summary(self.results, others)
-        for table in (report.rows(self.results), summary, *self.counted):
+        for table in (report.rows(self.results), summary, *self.counted, *self.profiles):
             if len(table) > 1:
                 print(report.as_text(table), end="\n\n")
         print("\n".join(docs_page.notes(facts)))
@@ -230,6 +243,8 @@ def main() -> int:
         servers = stack.enter_context(Servers(run.server_cpu, nginx))
         run.measure(servers, stack)
         run.count(servers, options.memory, options.instructions)
+        if options.profile:
+            run.profile(servers)
         facts = {
             **report.machine(),
             "server": servers.description,
@@ -243,7 +258,7 @@ def main() -> int:
     if options.svg:
         options.svg.write_text(docs_page.picture(run.results, facts), encoding="utf-8")
     if options.write_docs:
-        docs_page.write(run.results, facts, run.counted)
+        docs_page.write(run.results, facts, run.counted, run.profiles)
     return 0
 
 

@@ -8,6 +8,7 @@ on any page.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from tests.benchmarks.measure import Result
 
 #: Pixels.
 WIDTH, LEFT, RIGHT, TOP, ROW, BAR, BOTTOM = 820, 125, 60, 108, 34, 11, 58
+
+#: Letters that fit into a line below the picture.
+NOTE = 120
 
 _STYLE = """
   .page { fill: #ffffff } .text { fill: #1b1f24 } .faint { fill: #59636e }
@@ -88,6 +92,7 @@ def chart(rows: Sequence[Bars], title: str, notes: Sequence[str], other: str = "
         raise ValueError("nothing to draw: urllib4 and urllib3 have no work in common")
     numbers = [n for row in rows for n in (row.time, row.cpu, row.goal, row.other) if n]
     scale = _Scale(numbers)
+    notes = [line for note in notes for line in textwrap.wrap(note, NOTE)]
     end = TOP + ROW * len(rows)
     height = end + BOTTOM + 16 * len(notes)
     lines = [

@@ -15,6 +15,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 PICTURE = "performance.svg"
 TABLES = "performance-results.inc"
+PROFILE = "performance-profile.inc"
+
+_WRITTEN = ".. Written by ``python -m tests.benchmarks --write-docs``; edits are lost."
 
 TITLE = "Times faster than urllib3 (logarithmic, more is better)"
 
@@ -45,7 +48,7 @@ def tables(
     """
     others = [name for name in EVERYBODY[2:] if name in facts["versions"]]
     parts = [
-        ".. Written by ``python -m tests.benchmarks --write-docs``; edits are lost.",
+        _WRITTEN,
         "\n".join(f"| {line}" for line in notes(facts)),
         list_table(report.summary(results, others)),
         *(list_table(table) for table in counted if len(table) > 1),
@@ -66,8 +69,12 @@ def write(
     results: Sequence[Result],
     facts: dict[str, Any],
     counted: Sequence[Sequence[Sequence[str]]],
+    profiles: Sequence[Sequence[Sequence[str]]],
     directory: Path = DOCS,
 ) -> None:
-    """Write the picture and the tables."""
+    """Write the picture and the tables; the profile only if there is a new one."""
     (directory / PICTURE).write_text(picture(results, facts), encoding="utf-8")
     (directory / TABLES).write_text(tables(results, facts, counted), encoding="utf-8")
+    if profiles:
+        text = "\n\n".join([_WRITTEN, *map(list_table, profiles)]) + "\n"
+        (directory / PROFILE).write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,9 @@ INSTRUCTIONS = ("small", "json")
 #: Requests of the two processes whose difference is what requests cost.
 FEW, MANY = 20, 120
 
+#: Seconds that are profiled, and the least share of a module that is shown.
+PROFILED, SHOWN = 4.0, 0.01
+
 _COLLECTED = re.compile(r"Collected\s*:\s*(\d+)")
 
 #: Called with what goes wrong.
@@ -39,6 +43,13 @@ class Memory(NamedTuple):
 
     traced: int
     resident: int
+
+
+class Profile(NamedTuple):
+    """Where the time of a request goes; see `worker.profile`."""
+
+    samples: dict[str, int]
+    seconds: float
 
 
 def measure_memory(
@@ -115,6 +126,41 @@ def _collected(valgrind: str, work: Work, client: str, servers: Servers, request
     if match is None:
         raise ClientError("callgrind did not say what it counted")
     return int(match[1])
+
+
+def profile(name: str, client: str, servers: Servers, cpu: int | None) -> Profile:
+    """Return where the time of a client goes at one work.
+
+    :raises ClientError: the client cannot do it, or the system has no such timer.
+    """
+    with Worker(client, cpu) as worker:
+        worker.open(WORKS[name], servers)
+        worker.ask("run", requests=100)
+        elapsed = worker.ask("run", requests=100)["elapsed"]
+        found = worker.ask("profile", requests=max(1, int(100 * PROFILED / elapsed)))
+    return Profile(found["samples"], found["seconds"])
+
+
+def profile_table(name: str, found: Profile) -> list[list[str]]:
+    """Return the modules by their own time, with the functions that take most of it."""
+    modules: dict[str, Counter[str]] = {}
+    for place, count in found.samples.items():
+        module, _, function = place.partition(":")
+        modules.setdefault(module, Counter())[function] += count
+    total = max(sum(found.samples.values()), 1)
+    table = [[f"time of {name} in module", "share", "of a request", "mostly in"]]
+    for module, functions in sorted(modules.items(), key=lambda item: -item[1].total()):
+        share = functions.total() / total
+        if share >= SHOWN:
+            table.append(
+                [
+                    module,
+                    f"{share:.0%}",
+                    f"{share * found.seconds * 1e6:.1f} us",
+                    ", ".join(function for function, _ in functions.most_common(4)),
+                ]
+            )
+    return table
 
 
 def memory_table(found: dict[str, dict[str, Memory]]) -> list[list[str]]:

@@ -11,14 +11,18 @@ import gc
 import itertools
 import json
 import os
+import signal
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tests.benchmarks.clients import CLIENTS, Client, Settings, run_threads
@@ -34,6 +38,9 @@ FORM_LINES = 1000
 
 #: Bounds connecting where the first address is dead, in seconds.
 CONNECT_TIMEOUT = 1.0
+
+#: Seconds between two looks of a profile.
+PROFILE_INTERVAL = 0.001
 
 
 @dataclass(frozen=True)
@@ -213,10 +220,35 @@ def _from_proc(name: str) -> int:
     raise RuntimeError(f"the kernel does not tell {name}")
 
 
+def profile(bench: Bench, requests: int) -> dict[str, Any]:
+    """Return where the time of requests goes, by looking where the program is each millisecond.
+
+    A tracing profiler makes short functions look expensive; this costs next to nothing.  Waiting
+    counts for the function that waits, C functions for their caller.
+
+    :returns: ``samples`` (``module:function``: how often it was there) and ``seconds`` (per
+        request).
+    """
+    samples: Counter[str] = Counter()
+
+    def look(number: int, frame: FrameType | None) -> None:
+        if frame is not None:
+            module = frame.f_globals.get("__name__", "?")
+            samples[f"{module}:{frame.f_code.co_name}"] += 1
+
+    # Not the timer of CPU time: some kernels let it tick only every 25 ms.
+    previous = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, PROFILE_INTERVAL, PROFILE_INTERVAL)
+    try:
+        elapsed = bench.run(requests)["elapsed"]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    return {"samples": samples, "seconds": elapsed / requests}
+
+
 def new_modules(module: str) -> int:
     """Return how many modules a fresh interpreter loads for the import of one."""
-    import subprocess
-
     program = f"import sys; n = len(sys.modules); import {module}; print(len(sys.modules) - n)"
     return int(subprocess.check_output([sys.executable, "-c", program]))
 
@@ -234,6 +266,8 @@ def answer(question: dict[str, Any], client_class: type[Client], benches: list[B
         return benches[-1].run(question["requests"])
     if asked == "memory":
         return peak_memory(benches[-1], question["traced"])
+    if asked == "profile":
+        return profile(benches[-1], question["requests"])
     if asked == "modules":
         return new_modules(client_class.module)
     if asked == "close":
