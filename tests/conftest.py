@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dummyserver.certs import Certificates
 from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
+
+# How fast the machine is at the moment does not decide whether a test passes.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 #: Variables that change whom a client trusts, what it logs, or which proxy it uses.
 ENVIRONMENT = (
