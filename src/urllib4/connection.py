@@ -50,6 +50,7 @@ from ._http1.request import (
 from ._http1.stream import ByteStream
 from ._upload import Uploader, await_permission, receive_nowait
 from .exceptions import (
+    AddressBlockedError,
     ConnectTimeoutError,
     HeaderParsingError,
     InvalidRequestHeaderError,
@@ -85,6 +86,9 @@ except ImportError:  # a Python without OpenSSL: plain HTTP only
 
 if TYPE_CHECKING:
     from ._call import Call
+    from ._dialing import Dialing
+    from .address_filters import AddressFilter
+    from .resolvers import Resolver
     from .util.url import Url
 
 ConnectionError = ConnectionError
@@ -124,6 +128,30 @@ _STD_GETRESPONSE = _Std.getresponse
 _OWN_SSL_WRAP_SOCKET = ssl_wrap_socket
 _OWN_CREATE_CONNECTION = _connection.create_connection
 
+#: The keywords that decide how a socket is opened (``_dialing``).
+DIALING_KEYWORDS = frozenset(
+    {
+        "resolver", "address_filter", "socket_family", "tcp_keepalive", "source_interface",
+        "socket_path", "attempt_delay",
+    }
+)  # fmt: skip
+
+
+def check_dialing(options: Mapping[str, Any], *, proxy: bool = False) -> Dialing | None:
+    """Return what `options` say about opening sockets; None: nothing.
+
+    :param proxy: there is a proxy.
+    :raises TypeError, ValueError: one of them is wrong; the text names it.
+    """
+    if DIALING_KEYWORDS.isdisjoint(options):
+        return None
+    from ._dialing import Dialing, checked  # few programs decide anything
+
+    dialing = checked(options)
+    if (proxy or "_socks_options" in options) and dialing.socket_path is not None:
+        raise ValueError("socket_path cannot be combined with a proxy")
+    return None if dialing == Dialing() else dialing
+
 
 class _DefaultOptions:
     """The default of `socket_options`: read the class attribute when a connection is made."""
@@ -150,6 +178,19 @@ class HTTPConnection(http.client.HTTPConnection):
         :attr:`default_socket_options`, read at this call; None or empty: set nothing.
     :param proxy: URL of the proxy that `host` is, if it is one.
     :param proxy_config: how to talk to it.
+    :param resolver: finds the addresses of names, see :mod:`urllib4.resolvers`; default: the
+        system.
+    :param address_filter: says which addresses may be connected to, see
+        :mod:`urllib4.address_filters`; default: all.
+    :param socket_family: ``socket.AF_INET`` or ``AF_INET6``: use addresses of this family only.
+    :param tcp_keepalive: let the kernel probe idle connections: True (after 55 idle seconds, then
+        every 15, four times, as far as the system can be told), or ``(idle, interval, count)``.
+    :param source_interface: name of the network interface to go through.
+    :param socket_path: path of a Unix domain socket to connect to; `host` and `port` are for the
+        Host field and for TLS then, and what concerns addresses does not count.
+    :param attempt_delay: seconds until the next address of a host is tried while those before are
+        silent, 0.25 by default; ``math.inf``: only once they failed.
+    :raises TypeError, ValueError: one of these is wrong, or this system does not have it.
     :raises InvalidTargetError: `host` holds control characters or spaces, or ends in a port that
         is no number.
 
@@ -177,6 +218,7 @@ class HTTPConnection(http.client.HTTPConnection):
     _has_connected_to_proxy = False
     _tunnel_scheme: str | None = None
     _closing_later = False
+    _dialing: Dialing | None = None
     source_address: tuple[str, int] | None
 
     # The names that http.client mangles for its class are those of ours: both are called
@@ -195,6 +237,13 @@ class HTTPConnection(http.client.HTTPConnection):
         socket_options: Any = _DEFAULT_OPTIONS,
         proxy: Url | None = None,
         proxy_config: ProxyConfig | None = None,
+        resolver: Resolver | None = None,
+        address_filter: AddressFilter | None = None,
+        socket_family: int | None = None,
+        tcp_keepalive: bool | tuple[int, int, int] | None = None,
+        source_interface: str | None = None,
+        socket_path: str | os.PathLike[str] | None = None,
+        attempt_delay: float | None = None,
     ) -> None:
         if not isinstance(host, str):
             raise TypeError(f"host must be a str, not {type(host).__name__}: {host!r}")
@@ -213,6 +262,17 @@ class HTTPConnection(http.client.HTTPConnection):
         self.socket_options = socket_options
         self.proxy = proxy
         self.proxy_config = proxy_config
+        dialing = {
+            "resolver": resolver,
+            "address_filter": address_filter,
+            "socket_family": socket_family,
+            "tcp_keepalive": tcp_keepalive,
+            "source_interface": source_interface,
+            "socket_path": socket_path,
+            "attempt_delay": attempt_delay,
+        }
+        if any(value is not None for value in dialing.values()):
+            self._dialing = check_dialing(dialing, proxy=proxy is not None)
         watch(self)
 
     def _after_fork_in_child(self) -> None:
@@ -249,16 +309,27 @@ class HTTPConnection(http.client.HTTPConnection):
         options: dict[str, Any] = {}
         if cancel is not None and _connection.create_connection is _OWN_CREATE_CONNECTION:
             options["cancel"] = cancel
+        socket_options = self.socket_options
+        dialing = self._dialing
+        if dialing is not None:
+            # Whoever asked for a filter shall not lose it because of a function that knows none.
+            options |= dialing.options()
+            socket_options = dialing.socket_options(socket_options)
         try:
-            sock = _connection.create_connection(
-                (self._dns_host, self.port),
-                self.timeout,
-                source_address=self.source_address,
-                socket_options=self.socket_options,
-                **options,
-            )
+            if dialing is not None and dialing.socket_path is not None:
+                sock = dialing.connect_to_path(self.timeout, socket_options, cancel)
+            else:
+                sock = _connection.create_connection(
+                    (self._dns_host, self.port),
+                    self.timeout,
+                    source_address=self.source_address,
+                    socket_options=socket_options,
+                    **options,
+                )
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
+        except AddressBlockedError as error:
+            raise AddressBlockedError(self, error.address, error.reason) from error
         except TimeoutError as error:
             raise ConnectTimeoutError(
                 self,
@@ -317,6 +388,8 @@ class HTTPConnection(http.client.HTTPConnection):
         """Ask the proxy for the tunnel and read its answer by the strict head reader."""
         host = self._tunnel_host
         assert host is not None
+        if self._dialing is not None:
+            self._dialing.check_target(self, host, self._tunnel_port)
         authority = f"{_ZONE.sub('', _bracketed(host))}:{self._tunnel_port}"
         head = [b"CONNECT %b HTTP/1.1\r\n" % encode_target(authority)]
         names = set()
@@ -1010,6 +1083,7 @@ class HTTPSConnection(HTTPConnection):
         key_data: None | str | bytes = None,
         assert_pins: Sequence[str] | None = None,
         tls_session_cache: TLSSessionCache | bool | None = None,
+        **dialing: Any,
     ) -> None:
         # Long, but flat: each documented option becomes an attribute, and nothing is decided.
         super().__init__(
@@ -1021,6 +1095,7 @@ class HTTPSConnection(HTTPConnection):
             socket_options=socket_options,
             proxy=proxy,
             proxy_config=proxy_config,
+            **dialing,
         )
         self.key_file = key_file
         self.cert_file = cert_file

@@ -56,9 +56,11 @@ from .connection import (
     DummyConnection,
     HTTPConnection,
     HTTPSConnection,
+    check_dialing,
     port_by_scheme,
 )
 from .exceptions import (
+    AddressBlockedError,
     ClosedPoolError,
     DeadlineExceededError,
     EmptyPoolError,
@@ -104,6 +106,7 @@ _FINAL_ERRORS = (
     ResponseTooLargeError,
     HeadTooLargeError,
     InvalidTargetError,
+    AddressBlockedError,
 )
 # Before the proxy was reached, these are the proxy's.
 _BEFORE_PROXY_ERRORS = (OSError, NewConnectionError, TimeoutError, SSLError, HTTPException)
@@ -176,6 +179,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         them is a :exc:`ResponseTooLargeError`.
     :raises LocationValueError: no host.
     :raises ValueError: a bad `timeout`, or a `maxsize` that is no number of connections.
+    :raises TypeError, ValueError: an option of connections about opening sockets is wrong.
 
     Safe to share between threads.
 
@@ -212,6 +216,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             )
         _check_size(maxsize, block)
         self.limits: Limits | None = take_limits(conn_kw)
+        check_dialing(conn_kw, proxy=_proxy is not None)
         self.timeout: Any = coerce_timeout(timeout)
         self.retries: Any = Retry.DEFAULT if retries is None else retries
         self.block = block
@@ -658,6 +663,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         try:
             if call.route.kind == "tunnel" and conn.is_closed:
                 self._open_tunnel(conn)
+            elif call.route.kind == "forward":
+                _check_forwarded(conn, call.target)
             return self._make_request(
                 conn,
                 call.method,
@@ -922,6 +929,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _translated(self, error: Exception, conn: Any, *, aborted: bool) -> Exception:
         """Return `error` as one of ours: TLS, the proxy's, or an aborted connection."""
         failure = error
+        if isinstance(error, AddressBlockedError):
+            return error  # our own decision, not a failure of the proxy
         if isinstance(failure, (BaseSSLError, CertificateError)):
             failure = SSLError(failure)
             failure.__cause__ = error
@@ -1021,6 +1030,18 @@ def _check_size(maxsize: Any, block: bool) -> None:
         raise ValueError(
             f"maxsize={maxsize!r} with block=True would wait for ever: it must be at least 1"
         )
+
+
+def _check_forwarded(conn: Any, target: str) -> None:
+    """Refuse a target of a forward proxy that is an address which may not be connected to.
+
+    :raises AddressBlockedError: the connection's ``address_filter`` says so.
+    """
+    dialing = getattr(conn, "_dialing", None)
+    if dialing is not None:
+        url = parse_url(target)
+        if url.host is not None:
+            dialing.check_target(conn, url.host, url.port or port_by_scheme.get(url.scheme or ""))
 
 
 def _proxy_error(error: Exception, scheme: str | None) -> ProxyError:

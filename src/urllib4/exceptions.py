@@ -219,13 +219,16 @@ class AddressBlockedError(NewConnectionError):
     :param address: the address as text; ``.address`` keeps it.
     :param reason: why it is forbidden, such as "private network"; ``.reason`` keeps it.
 
-    A retry does not help as long as the name resolves to this address.
+    Never retried, and not wrapped in a :exc:`MaxRetryError` or :exc:`ProxyError`: the decision was
+    made on this side.  Other addresses of the same host were refused as well, or there are none.
     """
 
     def __init__(self, conn: Any, address: str, reason: str) -> None:
         self.address = address
         self.reason = reason
         super().__init__(conn, f"connecting to {address} is not allowed ({reason})")
+        if conn is None:  # raised by a filter, which knows no connection
+            self.args = (self._message,)
 
 
 class DeadlineExceededError(TimeoutError):

@@ -21,7 +21,7 @@ from ._limits import LIMIT_KEYWORDS
 from ._request_methods import RequestMethods
 from ._route import route_for
 from ._tls import check_pinning
-from .connection import HTTPSConnection, port_by_scheme
+from .connection import DIALING_KEYWORDS, HTTPSConnection, check_dialing, port_by_scheme
 from .connectionpool import (
     HTTPConnectionPool,
     HTTPSConnectionPool,
@@ -116,6 +116,13 @@ class PoolKey(NamedTuple):
     key_max_response_size: int | None = None
     key_max_decoded_size: int | None = None
     key_max_expansion: float | None = None
+    key_resolver: Any = None
+    key_address_filter: Any = None
+    key_socket_family: int | None = None
+    key_tcp_keepalive: bool | tuple[int, int, int] | None = None
+    key_source_interface: str | None = None
+    key_socket_path: Any = None
+    key_attempt_delay: float | None = None
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._asdict().items() if value is not None}
@@ -191,7 +198,7 @@ def default_key_normalizer(key_class: Any, request_context: Mapping[str, Any]) -
     options = context.get("socket_options")
     if options is not None:
         context["socket_options"] = tuple(options)
-    for name in ("assert_fingerprint", "assert_pins"):
+    for name in ("assert_fingerprint", "assert_pins", "tcp_keepalive"):
         if isinstance(context.get(name), list):
             context[name] = tuple(context[name])
     if context.get("blocksize") is None:
@@ -240,6 +247,7 @@ _KNOWN_KEYWORDS = (
     _parameters(HTTPConnectionPool, HTTPSConnectionPool, HTTPSConnection)
     | frozenset(SSL_KEYWORDS)
     | frozenset(LIMIT_KEYWORDS)
+    | DIALING_KEYWORDS
     | {"scheme", "host", "port", "strict", "_socks_options"}
 )
 # Keywords that were warned about already; add() and `in` are single steps.
@@ -290,6 +298,7 @@ class PoolManager(RequestMethods):
             connection_pool_kw.get("assert_fingerprint"), connection_pool_kw.get("assert_pins")
         )
         checked_session_cache(connection_pool_kw.get("tls_session_cache"))
+        check_dialing(connection_pool_kw, proxy=connection_pool_kw.get("_proxy") is not None)
         self.connection_pool_kw = connection_pool_kw
         self.pools: RecentlyUsedContainer[Any, Any] = RecentlyUsedContainer(
             num_pools, dispose_func=_retire

@@ -30,9 +30,15 @@ from urllib.parse import unquote
 
 from .._cancel import CancelToken, interruptible
 from .._deadline import Deadline
-from ..connection import _OWN_CREATE_CONNECTION, HTTPConnection, HTTPSConnection
+from ..connection import (
+    _OWN_CREATE_CONNECTION,
+    HTTPConnection,
+    HTTPSConnection,
+    check_dialing,
+)
 from ..connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from ..exceptions import (
+    AddressBlockedError,
     ConnectTimeoutError,
     DependencyWarning,
     LocationValueError,
@@ -133,6 +139,7 @@ class SOCKSConnection(HTTPConnection):
 
     def __init__(self, _socks_options: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
         self._socks_options = _checked_options(_socks_options)
+        check_dialing(kwargs, proxy=True)
         super().__init__(*args, **kwargs)
 
     def _new_conn(self) -> socket.socket:
@@ -142,6 +149,8 @@ class SOCKSConnection(HTTPConnection):
         :raises ConnectTimeoutError: it took longer than ``timeout``.
         :raises NewConnectionError: the proxy cannot be reached, refuses, or does not speak SOCKS.
         :raises LocationValueError: the host cannot be written in SOCKS.
+        :raises AddressBlockedError: the address of the proxy, or that of the host as far as it is
+            known on this side, may not be connected to.
         """
         cancel = None if self._call is None else self._call.cancel
         try:
@@ -149,6 +158,8 @@ class SOCKSConnection(HTTPConnection):
             deadline = None if left is None else Deadline(left)
             targets = self._targets(deadline, cancel)
             sock = self._connect_one_of(targets, deadline, cancel)
+        except AddressBlockedError as error:
+            raise AddressBlockedError(self, error.address, error.reason) from error
         except TimeoutError as error:
             raise ConnectTimeoutError(
                 self,
@@ -174,9 +185,15 @@ class SOCKSConnection(HTTPConnection):
                 raise LocationValueError(
                     f"{host!r} is too long for SOCKS: a host name has at most {_MAX_BYTES} bytes"
                 )
+            if self._dialing is not None:
+                self._dialing.check_target(self, host, self.port)
             return [host]
+        asked = self._dialing
+        resolver, family = (None, None) if asked is None else (asked.resolver, asked.socket_family)
         try:
-            found = _connection._look_up(host, self.port, _left(deadline), cancel)
+            found = self._permitted(
+                _connection._look_up(host, self.port, _left(deadline), cancel, resolver, family)
+            )
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         version_4 = options["socks_version"] is ProxyType.SOCKS4
@@ -189,6 +206,15 @@ class SOCKSConnection(HTTPConnection):
                 f"{', and SOCKS4 knows no other: use socks5' if version_4 else ''}",
             )
         return list(dict.fromkeys(addresses))
+
+    def _permitted(self, candidates: list[Any]) -> list[Any]:
+        """Return the addresses that the filter, if there is one, lets pass."""
+        dialing = self._dialing
+        if dialing is None or dialing.address_filter is None:
+            return candidates
+        from ..util._addresses import permitted  # few programs have one
+
+        return permitted(candidates, dialing.address_filter)
 
     def _connect_one_of(
         self, targets: Sequence[str], deadline: Deadline | None, cancel: CancelToken | None
@@ -232,12 +258,16 @@ class SOCKSConnection(HTTPConnection):
         further: dict[str, Any] = {}
         if cancel is not None and _connection.create_connection is _OWN_CREATE_CONNECTION:
             further["cancel"] = cancel
+        socket_options = self.socket_options
+        if self._dialing is not None:
+            further |= self._dialing.options()
+            socket_options = self._dialing.socket_options(socket_options)
         try:
             return _connection.create_connection(
                 (host, port),
                 timeout,
                 source_address=self.source_address,
-                socket_options=self.socket_options,
+                socket_options=socket_options,
                 **further,
             )
         except socket.gaierror as error:

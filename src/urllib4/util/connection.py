@@ -6,6 +6,7 @@ assign them to force IPv4, or to have names resolved in another way.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import threading
@@ -43,6 +44,10 @@ def create_connection(
     *,
     clock: Callable[[], float] = time.monotonic,
     cancel: CancelToken | None = None,
+    resolver: Any = None,
+    address_filter: Callable[..., Any] | None = None,
+    socket_family: int | None = None,
+    source_interface: str | None = None,
     attempt_delay: float = ATTEMPT_DELAY,
 ) -> socket.socket:
     """Return a socket that is connected to the first address of a host that answers.
@@ -59,11 +64,17 @@ def create_connection(
     :param socket_options: arguments of ``setsockopt``, each set before anything else happens.
     :param clock: monotonic seconds.
     :param cancel: ends the lookup and the connecting from another thread.
+    :param resolver: finds the addresses of a name, see :class:`urllib4.resolvers.Resolver`.
+    :param address_filter: decides which addresses may be connected to, see
+        :data:`urllib4.address_filters.AddressFilter`.
+    :param socket_family: instead of :func:`allowed_gai_family`.
+    :param source_interface: name of the network interface to go through.
     :param attempt_delay: seconds between the starts of two attempts; ``math.inf``: one at a time.
     :raises TimeoutError: (the builtin) the name was not found in time, or no address answered.
     :raises RequestCancelledError: `cancel` was used.
     :raises LocationParseError: a label of the host name is empty or longer than 63 bytes.
     :raises socket.gaierror: the name cannot be resolved.
+    :raises AddressBlockedError: the filter lets none of the addresses pass.
     :raises OSError: no address could be connected to; it is the error of the last one, and
         names all if there are several.  All sockets are closed then.
     """
@@ -73,12 +84,16 @@ def create_connection(
     _check_labels(host)
     limit = socket.getdefaulttimeout() if timeout is _DEFAULT_TIMEOUT else timeout
     deadline = clock() + limit if limit else None
-    candidates = _look_up(host, port, limit or None, cancel)
+    candidates = _look_up(host, port, limit or None, cancel, resolver, socket_family)
     if not candidates:
         raise OSError("getaddrinfo returns an empty list")
+    if address_filter is not None:
+        from ._addresses import permitted  # few programs have one
+
+        candidates = permitted(candidates, address_filter)
 
     def make(candidate: Any) -> socket.socket:
-        return _make_socket(candidate, source_address, socket_options)
+        return _make_socket(candidate, source_address, socket_options, source_interface)
 
     def left() -> float | None:
         return limit if deadline is None else deadline - clock()
@@ -97,11 +112,16 @@ def _make_socket(
     candidate: Any,
     source_address: tuple[str, int] | None,
     socket_options: _TYPE_SOCKET_OPTIONS | None,
+    source_interface: str | None,
 ) -> socket.socket:
     """Return a socket for an address, ready to connect."""
     sock = socket.socket(*candidate[:3])
     try:
         _set_socket_options(sock, socket_options)
+        if source_interface is not None:
+            from .._dialing import bind_to_interface  # few programs ask for it
+
+            bind_to_interface(sock, source_interface)
         if source_address:
             sock.bind(source_address)
     except BaseException:
@@ -135,17 +155,36 @@ def _connect(
     return sock
 
 
-def _look_up(host: str, port: int, timeout: float | None, cancel: CancelToken | None) -> list[Any]:
+def _look_up(
+    host: str,
+    port: int,
+    timeout: float | None,
+    cancel: CancelToken | None,
+    resolver: Any = None,
+    family: int | None = None,
+) -> list[Any]:
     """Return the addresses of a host; ends in time although ``getaddrinfo`` cannot.
 
     Without a bound, and for a literal address, the lookup runs in this thread.  Otherwise it runs
     in one of its own, which is left behind if it takes too long: it ends with the system's own
     limits.
     """
-    arguments = (host, port, allowed_gai_family(), socket.SOCK_STREAM)
-    if (timeout is None and cancel is None) or _is_literal(host):
-        return socket.getaddrinfo(*arguments)
-    lookup = _Lookup(arguments)
+    family = allowed_gai_family() if family is None else family
+    literal = _is_literal(host)
+    look_up: Callable[[], Any]
+    if resolver is None or literal:
+        look_up = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+    else:
+        from ._addresses import ask  # few programs have a resolver
+
+        if hasattr(resolver, "resolve_nowait"):
+            found = ask(resolver.resolve_nowait, host, port, family, nowait=True)
+            if found is not None:
+                return found
+        look_up = functools.partial(ask, resolver.resolve, host, port, family)
+    if (timeout is None and cancel is None) or literal:
+        return look_up() or []
+    lookup = _Lookup(look_up)
     forget = None if cancel is None else cancel.on_cancel(lookup.ended.set)
     try:
         threading.Thread(target=lookup.run, name="urllib4-lookup", daemon=True).start()
@@ -161,17 +200,17 @@ def _look_up(host: str, port: int, timeout: float | None, cancel: CancelToken | 
 
 
 class _Lookup:
-    """One ``getaddrinfo`` in a thread of its own; the event orders its two users."""
+    """One lookup in a thread of its own; the event orders its two users."""
 
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
-        self._arguments = arguments
+    def __init__(self, look_up: Callable[[], Any]) -> None:
+        self._look_up = look_up
         self._found: list[Any] = []
         self._error: BaseException | None = None
         self.ended = threading.Event()
 
     def run(self) -> None:
         try:
-            self._found = socket.getaddrinfo(*self._arguments)
+            self._found = self._look_up()
         except BaseException as error:
             self._error = error
         finally:
