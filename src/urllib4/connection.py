@@ -136,6 +136,9 @@ DIALING_KEYWORDS = frozenset(
     }
 )  # fmt: skip
 
+#: The schemes of URLs that name a Unix domain socket, and that of the requests to it.
+UNIX_SCHEMES = {"http+unix": "http", "https+unix": "https"}
+
 
 def check_dialing(options: Mapping[str, Any], *, proxy: bool = False) -> Dialing | None:
     """Return what `options` say about opening sockets; None: nothing.

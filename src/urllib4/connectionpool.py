@@ -51,6 +51,7 @@ from ._request_methods import RequestMethods
 from ._route import DIRECT, Route, route_for
 from ._tls import check_pinning
 from .connection import (
+    UNIX_SCHEMES,
     BaseSSLError,
     BrokenPipeError,
     DummyConnection,
@@ -1243,12 +1244,19 @@ class HTTPSConnectionPool(HTTPConnectionPool):
 def connection_from_url(url: str, **kw: Any) -> HTTPConnectionPool:
     """Return a pool for the host of `url`.
 
-    :param url: absolute; only scheme, host and port count.
+    :param url: absolute; only scheme, host and port count.  The host of ``http+unix`` and
+        ``https+unix`` is the percent-encoded path of a Unix domain socket.
     :param kw: arguments of the pool class.
     :raises LocationValueError: no host.
     """
-    scheme, _, host, port, *_ = parse_url(url)
+    parsed = parse_url(url)
+    scheme, _, host, port, *_ = parsed
     scheme = scheme or "http"
+    if scheme in UNIX_SCHEMES:
+        from ._unix_url import split  # few programs use such URLs
+
+        scheme = UNIX_SCHEMES[scheme]
+        host, kw["socket_path"] = "localhost", split(parsed, scheme).socket_path
     if port is None:
         port = port_by_scheme.get(scheme, 80)
     pool_class = HTTPSConnectionPool if scheme == "https" else HTTPConnectionPool

@@ -21,7 +21,13 @@ from ._limits import LIMIT_KEYWORDS
 from ._request_methods import RequestMethods
 from ._route import route_for
 from ._tls import check_pinning
-from .connection import DIALING_KEYWORDS, HTTPSConnection, check_dialing, port_by_scheme
+from .connection import (
+    DIALING_KEYWORDS,
+    UNIX_SCHEMES,
+    HTTPSConnection,
+    check_dialing,
+    port_by_scheme,
+)
 from .connectionpool import (
     HTTPConnectionPool,
     HTTPSConnectionPool,
@@ -31,6 +37,7 @@ from .connectionpool import (
     warn_about_credentials,
 )
 from .exceptions import (
+    AddressBlockedError,
     LocationValueError,
     MaxRetryError,
     ProxySchemeUnknown,
@@ -272,11 +279,15 @@ class PoolManager(RequestMethods):
     :ivar pools: the pools by key, a :class:`RecentlyUsedContainer`.
     :ivar key_fn_by_scheme: how keys are made; a copy per manager, to be changed freely.
     :ivar pool_classes_by_scheme: which class is made for a scheme; a copy as well.
+    :ivar unix_urls: whether URLs may name Unix domain sockets (``http+unix://%2Frun%2Fx.sock/``,
+        ``https+unix``); False with a proxy.  Set it to False to refuse them as unknown schemes.
+        An ``address_filter`` refuses them as well, and no redirect leads to one.
     """
 
     proxy: Url | None = None
     proxy_config: ProxyConfig | None = None
     pool_classes_by_scheme: dict[str, Any] = pool_classes_by_scheme
+    unix_urls: bool = True
 
     def __init__(
         self,
@@ -435,6 +446,8 @@ class PoolManager(RequestMethods):
     def connection_from_url(self, url: str, pool_kwargs: dict[str, Any] | None = None) -> Any:
         """Return the pool for the host of `url`; parameters as :meth:`connection_from_host`."""
         parsed = parse_url(url)
+        if parsed.scheme in UNIX_SCHEMES:
+            return self._open_unix(parsed, pool_kwargs)[0]
         return self.connection_from_host(
             parsed.host, port=parsed.port, scheme=parsed.scheme, pool_kwargs=pool_kwargs
         )
@@ -504,6 +517,9 @@ class PoolManager(RequestMethods):
             )
         if parsed.auth is not None:
             warn_about_credentials()
+        if parsed.scheme in UNIX_SCHEMES:
+            pool, target = self._open_unix(parsed, None)
+            return pool.urlopen(method, target, **kw)
         pool = self.connection_from_host(parsed.host, port=parsed.port, scheme=parsed.scheme)
         if self._proxy_requires_url_absolute_form(parsed):
             target = absolute_target(parsed)
@@ -511,6 +527,25 @@ class PoolManager(RequestMethods):
         else:
             target = parsed.request_uri
         return pool.urlopen(method, target, **kw)
+
+    def _open_unix(self, url: Url, pool_kwargs: dict[str, Any] | None) -> tuple[Any, str]:
+        """Return the pool for the Unix socket that `url` names, and the target on its server.
+
+        :raises URLSchemeUnknown: Unix sockets are switched off, or there is a proxy.
+        :raises AddressBlockedError: there is a filter: it is meant for URLs of others.
+        :raises LocationValueError: `url` names no socket.
+        """
+        from ._unix_url import split  # few programs use such URLs
+
+        scheme = UNIX_SCHEMES[url.scheme or ""]
+        if not self.unix_urls:
+            raise URLSchemeUnknown(url.scheme or "")
+        unix = split(url, scheme)
+        options = {**(pool_kwargs or {}), "socket_path": unix.socket_path}
+        if self._merge_pool_kwargs(options).get("address_filter") is not None:
+            raise AddressBlockedError(None, unix.socket_path, "a Unix domain socket")
+        pool = self.connection_from_host("localhost", scheme=scheme, pool_kwargs=options)
+        return pool, unix.plain.request_uri
 
     def _set_proxy_headers(self, url: str, headers: Any) -> Any:
         """Return the headers for a request in absolute form; see :class:`ProxyManager`."""
@@ -544,7 +579,11 @@ class PoolManager(RequestMethods):
         if step.kind != "redirect" or step.location is None:
             return None
         response.drain_conn()
-        following = redirected(response, step.retries, method, url, step.location, kw["headers"])
+        unix = _unix_url(url)
+        here = url if unix is None else unix.plain.url
+        following = redirected(response, step.retries, method, here, step.location, kw["headers"])
+        if unix is not None:
+            following = following._replace(url=unix.rejoined(following.url))
         if following.drops_body:
             for name in ("body", "body_pos", "chunked"):
                 kw.pop(name, None)
@@ -558,6 +597,16 @@ class PoolManager(RequestMethods):
 
 
 _ORIGINAL_URLOPEN = PoolManager.urlopen
+
+
+def _unix_url(url: str) -> Any:
+    """Return what a URL says about a Unix socket; None: nothing."""
+    parsed = parse_url(url)
+    if parsed.scheme not in UNIX_SCHEMES:
+        return None
+    from ._unix_url import split  # few programs use such URLs
+
+    return split(parsed, UNIX_SCHEMES[parsed.scheme])
 
 
 def _retire(pool: Any) -> None:
@@ -605,6 +654,8 @@ class ProxyManager(PoolManager):
     :param proxy_assert_hostname, proxy_assert_fingerprint: for the proxy's certificate.
     :raises ProxySchemeUnknown: another scheme.
     """
+
+    unix_urls = False
 
     def __init__(
         self,

@@ -378,6 +378,7 @@ class SOCKSProxyManager(PoolManager):
         "http": SOCKSHTTPConnectionPool,
         "https": SOCKSHTTPSConnectionPool,
     }
+    unix_urls = False
 
     def __init__(
         self,
