@@ -8,6 +8,7 @@ costs nothing when unused.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from . import exceptions
@@ -18,6 +19,9 @@ from ._limits import Limits
 from ._route import DIRECT
 from .exceptions import HTTPError, RequestCancelledError
 from .util.retry import Retry
+
+#: The first phase of an attempt.
+WAITING = "waiting for a connection"
 
 
 class Bounds(NamedTuple):
@@ -49,38 +53,49 @@ class Call:
     :ivar route: the way to the target.
     :ivar limits: how large an answer may be.
     :ivar extras: keywords of ``urlopen`` that urllib3 does not have, as they were given.
+    :ivar fixed: the limits of `timeout` on connecting and reading if they are all it has.
     :ivar attempt_deadline: bound on the running attempt (``Timeout.total`` and the
         deadline, whichever ends first); None when there is neither.
     """
 
-    __slots__ = (
-        "attempt_deadline", "body", "body_pos", "cancel", "chunked", "deadline",
-        "expect_continue", "extras", "headers", "limits", "method", "options", "phase", "plan",
-        "pool_timeout", "redirect", "retries", "route", "target", "timeout", "url",
-    )  # fmt: skip
+    # Not in slots: nearly all of this stays as it is, and costs nothing so (benchmark ``small``).
+    body: Any = None
+    headers: Mapping[str, str] | None = None
+    body_pos: Any = None
+    chunked = False
+    retries: Any = None
+    redirect = True
+    timeout: Any = None
+    fixed: tuple[float | None, float | None] | None = None
+    pool_timeout: float | None = None
+    deadline: Deadline | None = None
+    cancel: CancelToken | None = None
+    expect_continue: float | None = None
+    limits: Limits | None = None
+    route = DIRECT
+    extras: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Any] = MappingProxyType({})
+    attempt_deadline: Deadline | None = None
+    plan: RequestPlan | None = None
+    phase = WAITING
 
     def __init__(self, method: str, url: str, target: str) -> None:
         self.method = method
         self.url = url
         self.target = target
-        self.body: Any = None
-        self.headers: Mapping[str, str] | None = None
-        self.body_pos: Any = None
-        self.chunked = False
-        self.retries: Any = None
-        self.redirect = True
-        self.timeout: Any = None
-        self.pool_timeout: float | None = None
-        self.deadline: Deadline | None = None
-        self.cancel: CancelToken | None = None
-        self.expect_continue: float | None = None
-        self.limits: Limits | None = None
-        self.route = DIRECT
-        self.extras: dict[str, Any] = {}
-        self.attempt_deadline: Deadline | None = None
-        self.plan: RequestPlan | None = None
-        self.phase = "waiting for a connection"
-        self.options: dict[str, Any] = {}
+
+    def plan_for(
+        self, method: str, headers: Mapping[str, str] | None, body: Any, chunked: bool
+    ) -> RequestPlan | None:
+        """Return the plan if it is the one for these very arguments."""
+        if (
+            headers is self.headers
+            and body is self.body
+            and chunked is self.chunked
+            and method == self.method
+        ):
+            return self.plan
+        return None
 
     @property
     def bounds(self) -> Bounds | None:
@@ -147,7 +162,7 @@ def start_attempt(call: Call) -> None:
     :raises DeadlineExceededError: there is no time left for it.
     :raises RequestCancelledError: the call's token was used.
     """
-    call.phase = "waiting for a connection"
+    call.phase = WAITING
     if call.cancel is not None:
         call.cancel.check(call.phase)
     total = call.timeout.total

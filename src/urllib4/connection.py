@@ -15,12 +15,14 @@ import functools
 import http.client
 import itertools
 import logging
+import operator
 import os
 import re
+import select
 import socket
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException as HTTPException
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +48,7 @@ from ._http1.request import (
     check_skippable,
     default_user_agent,
     lower_name,
+    request_plan,
 )
 from ._http1.stream import ByteStream
 from ._upload import Uploader, await_permission, receive_nowait
@@ -112,6 +115,8 @@ _AUTHORITY = re.compile(
 )
 _ZONE = re.compile(r"%[^\]]*(?=\])")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+# Longer targets are checked each time, instead of being kept; characters.
+_LONGEST_KEPT_TARGET = 1024
 # Of these fields a request has one, and not both of the latter.
 _HOST, _LENGTH, _CODING = b"host", b"content-length", b"transfer-encoding"
 
@@ -121,10 +126,14 @@ _IDLE: str = http.client._CS_IDLE  # type: ignore[attr-defined]
 _REQ_SENT: str = http.client._CS_REQ_SENT  # type: ignore[attr-defined]
 # What one request passes, in this order, when somebody wants to see it.
 _STEPS = ("putrequest", "putheader", "endheaders", "send", "_send_output")
-_STD_STEPS = tuple(getattr(_Std, name) for name in _STEPS)
+_steps_of = operator.attrgetter(*_STEPS)
+_STD_STEPS = _steps_of(_Std)
 _STD_GETRESPONSE = _Std.getresponse
 
 
+_STD_POLL = getattr(select, "poll", None)
+_OWN_WAIT_FOR_READ = wait_for_read
+_new_tuple = tuple.__new__  # a constructor without a Python frame
 _OWN_SSL_WRAP_SOCKET = ssl_wrap_socket
 _OWN_CREATE_CONNECTION = _connection.create_connection
 
@@ -215,6 +224,10 @@ class HTTPConnection(http.client.HTTPConnection):
     # Values for subclasses that set up less than our constructor does.
     _stream: ByteStream | None = None
     _unsent = False
+    # What the Host line was made of, and the line.
+    _known_host: tuple[Any, bytes] = (None, b"")
+    # What tells whether the idle socket is readable: see `_is_readable`.
+    _poll: tuple[Any, Any, Callable[[int], Any]] | None = None
     _asks_upgrade = False
     _call: Call | None = None
     _response_options: _ResponseOptions | None = None
@@ -443,7 +456,29 @@ class HTTPConnection(http.client.HTTPConnection):
             return False
         if self._stream is not None and self._stream.buffered:
             return False
-        return not wait_for_read(self.sock, timeout=0.0) or self._heard_only_of_tls()
+        return not self._is_readable() or self._heard_only_of_tls()
+
+    def _is_readable(self) -> bool:
+        """Tell whether a receive would return at once.
+
+        By a poll object that is kept as long as the socket is: making one takes longer than
+        asking it (benchmark ``small``).
+        """
+        sock = self.sock
+        poll_class = getattr(select, "poll", None)  # programs replace it (gevent)
+        if (
+            poll_class is not _STD_POLL
+            or wait_for_read is not _OWN_WAIT_FOR_READ
+            or not isinstance(sock, socket.socket)
+        ):
+            return wait_for_read(sock, timeout=0.0)
+        kept = self._poll
+        descriptor = sock.fileno()
+        if kept is None or kept[0] is not sock or kept[1] != descriptor or descriptor < 0:
+            poller = select.poll()
+            poller.register(sock, select.POLLIN)
+            self._poll = kept = (sock, descriptor, poller.poll)
+        return bool(kept[2](0))
 
     def _heard_only_of_tls(self) -> bool:
         """Tell whether a readable connection brought nothing but TLS's own messages.
@@ -505,6 +540,7 @@ class HTTPConnection(http.client.HTTPConnection):
         finally:
             self.sock = None
             self._stream = None
+            self._poll = None
             self._unsent = False
             self.is_verified = False
             self.proxy_is_verified = None
@@ -611,17 +647,12 @@ class HTTPConnection(http.client.HTTPConnection):
         Asked per request, not once per class: tracers are often switched on after the first
         request (costs 0.5 us; benchmark ``small``).
         """
-        cls = type(self)
         return not (
-            cls.putrequest is _OWN_PUTREQUEST
-            and cls.putheader is _OWN_PUTHEADER
-            and cls.endheaders is _STD_STEPS[2]
-            and cls.send is _STD_STEPS[3]
-            and cls._send_output is _STD_STEPS[4]  # type: ignore[attr-defined]
+            _steps_of(type(self)) == _OWN_STEPS
             and _Std.putrequest is _STD_STEPS[0]
             and _Std.putheader is _STD_STEPS[1]
             and self.debuglevel <= 0
-            and _STEP_NAMES.isdisjoint(self.__dict__)
+            and self.__dict__.keys().isdisjoint(_STEPS)
         )
 
     def request(  # type: ignore[override]
@@ -647,25 +678,20 @@ class HTTPConnection(http.client.HTTPConnection):
             length of the body.
         :raises TypeError: a body of another type.
         """
-        self._response_options = _ResponseOptions(
-            method, url, preload_content, decode_content, enforce_content_length
+        self._response_options = _new_tuple(
+            _ResponseOptions,
+            (method, url, preload_content, decode_content, enforce_content_length),
         )
         self._arm_socket()
-        plan = self._plan(method, headers, body, chunked)
+        # The pool's plan was made before this connection was taken.
+        plan = None if self._call is None else self._call.plan_for(method, headers, body, chunked)
+        if plan is None:
+            plan = request_plan(method, headers, body, chunked=chunked, blocksize=self.blocksize)
         self._asks_upgrade = plan.asks_upgrade
         if self._takes_steps():
             self._send_by_steps(method, url, plan)
         else:
             self._send_at_once(method, url, plan)
-
-    def _plan(
-        self, method: str, headers: Mapping[str, str] | None, body: Any, chunked: bool
-    ) -> RequestPlan:
-        """Return the pool's plan, made before this connection was taken, or make one."""
-        plan = None if self._call is None else self._call.plan
-        if plan is not None and plan.is_for(method, headers, body, chunked):
-            return plan
-        return RequestPlan(method, headers, body, chunked=chunked, blocksize=self.blocksize)
 
     def request_chunked(
         self,
@@ -703,19 +729,16 @@ class HTTPConnection(http.client.HTTPConnection):
 
     def _send_at_once(self, method: str, url: str, plan: RequestPlan) -> None:
         """Send head and small body in one write; the states are those of http.client."""
-        head = bytearray(
-            b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), _encode_raw_target(url or "/"))
-        )
-        if not plan.has_host:
-            head += field_line("Host", self._host_value(url))
-        if not plan.has_accept_encoding:
-            head += b"Accept-Encoding: identity\r\n"
-        head += plan.lines
-        head += b"\r\n"
-        self._forget_finished_response()
+        start = _request_line if len(url) <= _LONGEST_KEPT_TARGET else _request_line.__wrapped__
+        host = b"" if plan.has_host else self._host_line(url)
+        head = b"%b%b%b" % (start(method, url), host, plan.head_end)
         response = self.__response
-        if response is not None and response.isclosed():
-            self.__response = None
+        if response is not None:
+            if response.will_close:
+                self._forget_finished_response()
+                response = self.__response
+            if response is not None and response.isclosed():
+                self.__response = None
         if self.__state != _IDLE:
             raise http.client.CannotSendRequest(self.__state)
         if self.sock is None:
@@ -728,10 +751,9 @@ class HTTPConnection(http.client.HTTPConnection):
         self._unsent = True
         body = None if plan.expects_continue else plan.whole_body
         if body is not None and len(body) <= _JOIN_BODY_BYTES:
-            head += body
-            self.send(bytes(head))
+            self.send(head + body if body else head)
         else:
-            self.send(bytes(head))
+            self.send(head)
             if not (self._may_send_body(plan) and self._upload(plan)):
                 return  # the rest stays unsent, so the connection is not used again
         self._unsent = False
@@ -791,6 +813,19 @@ class HTTPConnection(http.client.HTTPConnection):
             self.send(piece)
         if plan.is_chunked:
             self.send(b"0\r\n\r\n")
+
+    def _host_line(self, url: str) -> bytes:
+        """Return the line with the Host field; that of our own host is kept."""
+        if not url.startswith("/"):
+            return field_line("Host", self._host_value(url))
+        parts = (
+            self._dns_host, self.port, self._tunnel_host, self._tunnel_port, self.default_port
+        )  # fmt: skip
+        known, line = self._known_host
+        if known != parts:
+            line = field_line("Host", self._host_value(url))
+            self._known_host = (parts, line)
+        return line
 
     def _host_value(self, url: str) -> str:
         """Return the Host field: the target's authority if it has one, else our own host.
@@ -936,9 +971,8 @@ class HTTPConnection(http.client.HTTPConnection):
         return message
 
 
-_OWN_PUTREQUEST = HTTPConnection.putrequest
-_OWN_PUTHEADER = HTTPConnection.putheader
-_STEP_NAMES = frozenset(_STEPS)
+# Our putrequest and putheader, and the standard library's other steps.
+_OWN_STEPS = (HTTPConnection.putrequest, HTTPConnection.putheader, *_STD_STEPS[2:])
 
 
 def _encode_raw_target(target: str) -> bytes:
@@ -955,6 +989,15 @@ def _encode_raw_target(target: str) -> bytes:
             )
         _check_authority(_ZONE.sub("", absolute[1]))
     return encode_target(target)
+
+
+@functools.lru_cache(maxsize=256)  # asked for each request (benchmark ``small``)
+def _request_line(method: str, target: str) -> bytes:
+    """Return the first line of a request; an empty `target` counts as ``/``.
+
+    :raises InvalidTargetError: it cannot be sent.
+    """
+    return b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), _encode_raw_target(target or "/"))
 
 
 @functools.lru_cache(maxsize=256)  # asked for each request (benchmark ``small``)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import operator
 import queue
 import sys
 import threading
@@ -21,6 +22,7 @@ from typing import Any, Literal, TypeVar
 from ._base_connection import ProxyConfig
 from ._call import (
     USED_UP,
+    WAITING,
     Call,
     bounded,
     bounded_wait,
@@ -44,7 +46,7 @@ from ._follow_up import (
     redirected,
 )
 from ._fork import watch
-from ._http1.request import RequestPlan
+from ._http1.request import request_plan
 from ._idle import IdleStore, Lease
 from ._limits import LIMIT_KEYWORDS, Limits, take_limits
 from ._request_methods import RequestMethods
@@ -466,8 +468,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             method, url, body, headers, retries, redirect, assert_same_host, timeout, chunked
         )
         call.pool_timeout = pool_timeout
-        self._take_extras(call, cancel, expect_continue, response_kw)
-        call.body_pos = set_file_position(body, body_pos)
+        if cancel is not None or expect_continue is not None or response_kw:
+            self._take_extras(call, cancel, expect_continue, response_kw)
+        if body is not None or body_pos is not None:
+            call.body_pos = set_file_position(body, body_pos)
         call.options = {
             "preload_content": preload_content,
             "decode_content": decode_content,
@@ -475,9 +479,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         }
         while True:  # not recursion: a thousand retries must not need a thousand frames
             response = self._attempt(call)
-            if response is not None and self._refused_to_be_asked(call, response):
-                continue
             if response is not None:
+                if response.status == 417 and self._refused_to_be_asked(call, response):
+                    continue
                 step = self._after_response(call, response)
                 if step.kind == "return":
                     return response  # type: ignore[no-any-return]
@@ -495,23 +499,29 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         response_kw: dict[str, Any],
     ) -> None:
         """Note what urllib3 does not have; a tracer's override gets only what was given."""
-        call.extras = {name: response_kw[name] for name in LIMIT_KEYWORDS if name in response_kw}
+        extras = {name: response_kw[name] for name in LIMIT_KEYWORDS if name in response_kw}
+        call.extras = extras
         call.limits = take_limits(response_kw, self.limits)
         if cancel is not None:
-            call.cancel = call.extras["cancel"] = cancel
+            call.cancel = extras["cancel"] = cancel
         if expect_continue is not None:
-            call.extras["expect_continue"] = expect_continue
+            extras["expect_continue"] = expect_continue
             call.expect_continue = continue_seconds(expect_continue)
             self._plan(call)
 
     def _refused_to_be_asked(self, call: Call, response: Any) -> bool:
-        """Tell whether the server does not know ``Expect``; the call is sent without it then."""
+        """Tell whether 417 says that the server does not know ``Expect``.
+
+        The call is sent without it then.
+        """
         plan = call.plan
-        if response.status != 417 or plan is None or not plan.expects_continue:
+        if plan is None or not plan.expects_continue:
             return False
         response.drain_conn()
         call.expect_continue = None
-        call.extras.pop("expect_continue", None)
+        call.extras = {
+            name: value for name, value in call.extras.items() if name != "expect_continue"
+        }
         self._plan(call)
         if plan.started:
             self._rewind(call)
@@ -540,18 +550,33 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         call = Call(method, url, target)
         call.retries = as_retry(retries, redirect, self.retries)
         call.redirect = redirect
-        call.timeout = self._get_timeout(timeout)
-        call.deadline = running_deadline(call.timeout)
+        self._take_timeout(call, timeout)
+        call.limits = self.limits
         call.body = body
         call.chunked = chunked
-        call.route = self._route_to(url)
+        if self.proxy is not None:
+            call.route = self._route_to(url)
         call.headers = self._request_headers(headers, call.route)
         self._plan(call)
         return call
 
+    def _take_timeout(self, call: Call, timeout: Any) -> None:
+        """Note the time limits; a copy, if somebody may see and start it."""
+        if _sees_timeout(type(self)) != _OWN_SEES_TIMEOUT or (
+            not self.__dict__.keys().isdisjoint(_SEES_TIMEOUT)
+        ):
+            timeout = self._get_timeout(timeout)
+        else:
+            timeout = coerce_timeout(self.timeout if timeout is _DEFAULT_TIMEOUT else timeout)
+            if type(timeout) is Timeout:
+                call.fixed = timeout.fixed_limits()
+        call.timeout = timeout
+        if timeout.deadline is not None or timeout._running_deadline is not None:
+            call.deadline = running_deadline(timeout)
+
     def _plan(self, call: Call) -> None:
         """Check what is to be sent, so that an error comes before any connection is taken."""
-        call.plan = RequestPlan(
+        call.plan = request_plan(
             call.method,
             call.headers,
             call.body,
@@ -609,9 +634,13 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         lease = Lease(self, cancel=call.cancel)
         conn = None
         try:
-            call.timeout = call.timeout.clone()
-            start_attempt(call)
-            conn = self._take_conn(call, lease)
+            if call.fixed is None or call.deadline is not None or call.cancel is not None:
+                call.timeout = call.timeout.clone()
+                start_attempt(call)
+                conn = self._take_conn(call, lease)
+            else:
+                call.phase = WAITING
+                conn = lease.take(call.pool_timeout)
             response = self._exchange(call, conn)
             self._hand_over(call, response, conn, lease)
             return response
@@ -658,7 +687,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
     def _exchange(self, call: Call, conn: Any) -> Any:
         """Send the call on `conn` and return the response, its body read if that is wanted."""
-        connect_timeout = Timeout.resolve_default_timeout(call.timeout.connect_timeout)
+        if call.fixed is None:
+            connect_timeout = Timeout.resolve_default_timeout(call.timeout.connect_timeout)
+        else:
+            connect_timeout = call.fixed[0]
         conn.timeout = bounded(call, connect_timeout)
         conn._call = call
         try:
@@ -714,14 +746,20 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         """
         with self._lock:
             self.num_requests += 1
-        timeout_obj = self._get_timeout(timeout)
-        timeout_obj.start_connect()
         call: Call | None = getattr(conn, "_call", None)
-        conn.timeout = bounded(call, Timeout.resolve_default_timeout(timeout_obj.connect_timeout))
+        timeout_obj: Timeout | None = None
+        if call is not None and call.fixed is not None and call.timeout is timeout:
+            connect_timeout, read_timeout = call.fixed
+        else:
+            timeout_obj = self._get_timeout(timeout)
+            timeout_obj.start_connect()
+            connect_timeout = Timeout.resolve_default_timeout(timeout_obj.connect_timeout)
+        conn.timeout = bounded(call, connect_timeout)
         if call is not None:
             call.phase = "connecting"
         self._connect(conn, url)
-        read_timeout = timeout_obj.read_timeout
+        if timeout_obj is not None:
+            read_timeout = timeout_obj.read_timeout
         if read_timeout == 0:
             raise ReadTimeoutError(self, url, f"Read timed out. (read timeout={read_timeout})")
         conn.timeout = read_timeout
@@ -781,7 +819,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         """Send; a peer that stopped reading may have answered already, so go on to read."""
         if call is not None:
             call.phase = "sending the request"
-            call.body_pos = mark_used(body, call.body_pos)
+            if body is not None:
+                call.body_pos = mark_used(body, call.body_pos)
         try:
             conn.request(method, url, body=body, headers=headers, chunked=chunked, **options)
         except BrokenPipeError:
@@ -812,12 +851,14 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             response, call.retries, call.method, call.redirect
         ):
             call.phase = "reading the body"
+            if response._take_whole():
+                return
             response._bounds = call.bounds
             response._body = response.read(decode_content=response.decode_content)
 
     def _hand_over(self, call: Call, response: Any, conn: Any, lease: Lease) -> None:
         """Let the response end the lease of its connection when it is done with it."""
-        if isinstance(response, HTTPResponse):
+        if isinstance(response, HTTPResponse) and response._retries is not call.retries:
             response.retries = call.retries
         response._pool = self
         preloaded = call.options.get("preload_content", True)
@@ -825,6 +866,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             # Made by hand, as tests do, with nothing left to read from the connection.
             lease.end(True)
         elif isinstance(response, HTTPResponse):
+            if response._is_whole:
+                lease.end(True)
+                return
             response._connection = conn
             stream = getattr(conn, "_stream", None)
             if stream is not None and stream.deadline is not None:
@@ -999,6 +1043,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
 
 _ORIGINAL_URLOPEN = HTTPConnectionPool.urlopen
+# Whoever overrides one of these may start a timeout that he is given.
+_SEES_TIMEOUT = ("_get_timeout", "_make_request")
+_sees_timeout = operator.attrgetter(*_SEES_TIMEOUT)
+_OWN_SEES_TIMEOUT = _sees_timeout(HTTPConnectionPool)
 
 
 def preload(response: Any) -> None:

@@ -556,7 +556,7 @@ class PoolManager(RequestMethods):
         timeout = kw.get("timeout", self.connection_pool_kw.get("timeout"))
         if getattr(timeout, "deadline", None) is not None:
             running = coerce_timeout(timeout).clone()
-            running._running_deadline = running_deadline(timeout)  # type: ignore[attr-defined]
+            running._running_deadline = running_deadline(timeout)
             kw["timeout"] = running
 
     def _follow(

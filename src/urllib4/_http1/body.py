@@ -49,6 +49,16 @@ class LengthBody:
         if not self.left:
             self.complete = True
 
+    def take_whole(self) -> bytes | None:
+        """Take all of it if nothing has to be received for that, and nothing was read before."""
+        left = self.left
+        if left is None or self._done or left > self._stream.buffered:
+            return None
+        self._done = left
+        self.left = 0
+        self.complete = True
+        return self._stream.take(left)
+
     def read(self, amt: int) -> bytes:
         """Read `amt` bytes; fewer only at the end."""
         assert self.left is not None

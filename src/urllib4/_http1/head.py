@@ -332,6 +332,11 @@ _LINE_MEMO_NAMES = frozenset(
 )  # fmt: skip
 
 
+def is_rememberable(name: str) -> bool:
+    """Tell whether fields of this name may be kept: callers repeat them, they hold no secret."""
+    return name.lower() in _LINE_MEMO_NAMES
+
+
 def field_line(name: str | bytes, value: str | bytes | int) -> bytes:
     """Render one field line, CRLF included, after checking both parts.
 
@@ -351,7 +356,7 @@ def field_line(name: str | bytes, value: str | bytes | int) -> bytes:
         type(name) is str
         and type(value) is str
         and len(line) <= _MEMO_MAX_LINE
-        and name.lower() in _LINE_MEMO_NAMES
+        and is_rememberable(name)
     ):
         if len(_line_memo) >= _MEMO_MAX_LINES:
             _line_memo.clear()

@@ -180,6 +180,20 @@ class Http1Response(http.client.HTTPResponse):
         self._after_read()
         return data
 
+    def take_whole(self) -> bytes | None:
+        """Return the body, and be closed, if it has a length and was received whole.
+
+        None, and nothing happened, otherwise.
+        """
+        body, stream = self.body, self._stream
+        if stream is None or type(body) is not LengthBody:
+            return None
+        data = body.take_whole()
+        if data is not None:
+            self.length = 0
+            self._stream = self._file = None
+        return data
+
     def read1(self, n: int = -1) -> bytes:
         """Read at most `n` bytes with at most one receive."""
         body = self._open_body()

@@ -12,7 +12,7 @@ from typing import Any
 from .._version import __version__
 from ..exceptions import InvalidRequestHeaderError
 from ..util.request import SKIP_HEADER, SKIPPABLE_HEADERS, body_to_chunks
-from .head import check_method, field_line, header_items
+from .head import check_method, field_line, header_items, is_rememberable
 
 #: A large body in memory is written in pieces of this size, each with the whole timeout.
 WRITE_BYTES = 256 * 1024
@@ -45,17 +45,18 @@ class RequestPlan:
         a Content-Length that is not the body's, or both that and chunked.
     :raises TypeError: a header or body of a wrong type.
 
-    Belongs to one call.
+    Belongs to one call if there is a body; else see :func:`request_plan`.
 
     :ivar asks_upgrade: there is an Upgrade field, so that 101 may be the answer.
     :ivar fields: all fields but Host and Accept-Encoding, as they are to be sent.
     :ivar expects_continue: the request says ``Expect: 100-continue``.
+    :ivar head_end: what follows Host in the head: all lines, and the empty one.
     :ivar started: the body was asked for its first piece.
     """
 
     __slots__ = (
-        "_blocksize", "_body", "_declared", "_given", "_lines", "asks_upgrade", "expects_continue",
-        "fields", "has_accept_encoding", "has_host", "is_chunked", "started",
+        "_blocksize", "_body", "_declared", "_lines", "asks_upgrade", "expects_continue",
+        "fields", "has_accept_encoding", "has_host", "head_end", "is_chunked", "started",
     )  # fmt: skip
 
     def __init__(
@@ -69,8 +70,6 @@ class RequestPlan:
         expect_continue: bool = False,
     ) -> None:
         check_method(method)
-        # Kept to recognise the request again, see `is_for`.
-        self._given = (method, headers, body, chunked)
         self._blocksize = blocksize
         self._body = body.encode("utf-8") if isinstance(body, str) else body
         self.fields: list[tuple[Any, Any]] = []
@@ -96,6 +95,8 @@ class RequestPlan:
             self.fields.append(("Expect", "100-continue"))
         self.started = False
         self._lines = b"".join(self._field_lines())
+        accepted = b"" if self.has_accept_encoding else b"Accept-Encoding: identity\r\n"
+        self.head_end = b"%b%b\r\n" % (accepted, self._lines)
 
     def _choose_framing(
         self,
@@ -126,15 +127,6 @@ class RequestPlan:
                 check_skippable(name)
             else:
                 yield field_line(name, value)
-
-    def is_for(
-        self, method: str, headers: Mapping[str, str] | None, body: Any, chunked: bool
-    ) -> bool:
-        """Tell whether this is the plan for these very arguments."""
-        given = self._given
-        return (
-            given[0] == method and given[1] is headers and given[2] is body and given[3] is chunked
-        )
 
     @property
     def lines(self) -> bytes:
@@ -176,6 +168,60 @@ class RequestPlan:
                 yield from _slices(chunk)
         if not self.is_chunked and self._declared is not None and sent < self._declared:
             raise _wrong_length(self._declared, str(sent))
+
+
+#: Plans that are kept, and the length of a head (bytes) up to which they are.
+_MAX_PLANS = 256
+_MAX_PLAN_BYTES = 1024
+# (method, fields) -> plan, for requests without a body that have no secret in them.  Only single
+# get, set and clear operations touch it, as with the memos of ``head``.
+_plans: dict[Any, RequestPlan] = {}
+
+
+def request_plan(
+    method: str,
+    headers: Mapping[str, str] | None,
+    body: Any,
+    *,
+    chunked: bool = False,
+    blocksize: int = 16384,
+    expect_continue: bool = False,
+) -> RequestPlan:
+    """Return the plan for a request; parameters and errors as :class:`RequestPlan`.
+
+    Without a body, requests with equal fields share one, which nothing changes (benchmark
+    ``small``).  What may hold a secret is planned anew each time.
+    """
+    if body is not None or chunked:
+        return RequestPlan(
+            method,
+            headers,
+            body,
+            chunked=chunked,
+            blocksize=blocksize,
+            expect_continue=expect_continue,
+        )
+    key = (method, tuple(header_items(headers)) if headers else ())
+    try:
+        plan = _plans.get(key)
+    except TypeError:  # a value that cannot be hashed, nor sent
+        plan = None
+    if plan is None:
+        plan = RequestPlan(method, headers, None)
+        if _may_be_kept(key[1], plan):
+            if len(_plans) >= _MAX_PLANS:
+                _plans.clear()
+            _plans[key] = plan
+    return plan
+
+
+def _may_be_kept(fields: Iterable[tuple[Any, Any]], plan: RequestPlan) -> bool:
+    """Tell whether a plan holds no secret, and cannot be taken for that of another request."""
+    return len(plan.head_end) <= _MAX_PLAN_BYTES and all(
+        # Not 1, which equals True, but is another value.
+        type(name) is str and type(value) is str and is_rememberable(name)
+        for name, value in fields
+    )
 
 
 def _deciding_values(given: list[tuple[Any, Any]]) -> dict[str, list[Any]]:
