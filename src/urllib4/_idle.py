@@ -102,7 +102,7 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
             may wait any more.
         :raises ValueError: `timeout` is negative.
         """
-        holder = self._takers.pop(get_ident(), None)
+        holder = self._takers.pop(get_ident(), None) if self._takers else None
         if holder is None:
             holder = []
         if not self._took(holder):
@@ -115,7 +115,7 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         if not self.queue:
             return False
         try:
-            _move(self.queue, holder)
+            holder.extend(map(list.pop, (self.queue,)))  # `_move`, once per request
         except IndexError:  # another thread was faster
             return False
         return True
@@ -172,7 +172,7 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         :raises queue.Full: there are `maxsize` entries already, none of which is an empty slot
             that a connection could take the place of.
         """
-        holder = self._givers.pop(get_ident(), None)
+        holder = self._givers.pop(get_ident(), None) if self._givers else None
         if not holder or holder[-1] is not item:
             holder = [item]
         entries = self.queue
@@ -181,10 +181,11 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         if item is None:
             _move_below(holder, entries)
         else:
-            _move(holder, entries)
+            entries.extend(map(list.pop, (holder,)))  # `_move`, once per request
         if len(entries) > self.maxsize:
             self._trim()
-        self.tell()
+        if self._waiters.any:
+            self.tell()
 
     def _trim(self) -> None:
         """Drop what is too much, from below: an empty slot that a connection took the place of.
@@ -237,7 +238,8 @@ class Lease:
         if self._store is not None:
             self._store.taken_for(self._holder)
         conn = self._pool._get_conn(timeout=timeout)
-        self._hold(conn)
+        if self._cancel is not None or self._holder[-1:] != [conn]:
+            self._hold(conn)
         return conn
 
     def _hold(self, conn: Any) -> None:
@@ -266,9 +268,10 @@ class Lease:
             raise
 
     def _give_back(self, reusable: bool) -> None:
-        if not self._holder:
+        holder = self._holder
+        if not holder:
             return
-        conn = self._holder[-1]
+        conn = holder[-1]
         goes_on = reusable and getattr(conn, "is_quiescent", True)
         if self._forget is not None:
             # A waker may be waited for only if it could meet the next exchange.
@@ -277,16 +280,17 @@ class Lease:
             conn.close()
         if not reusable:
             conn = None  # after a complete answer the object itself goes back, to connect anew
-        if self._is_of_parent():
-            self._holder.clear()
-        elif self._store is None:
-            self._holder.clear()
+        store = self._store
+        if store is None:
+            holder.clear()
             self._pool._put_conn(conn)
+        elif self._era is not store.era:  # as `_is_of_parent`
+            holder.clear()
         else:
-            self._holder[:] = [conn]
-            self._store.given_from(self._holder)
+            holder[:] = [conn]
+            store.given_from(holder)
             self._pool._put_conn(conn)
-            self._holder.clear()
+            holder.clear()
 
     def _is_of_parent(self) -> bool:
         """Tell whether the process was forked since: its slots were all made free then."""

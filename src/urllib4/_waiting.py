@@ -26,6 +26,8 @@ class Waiters:
         # One locked lock per waiting thread: who unlocks it wakes the thread.  The methods of a
         # deque are one step each.
         self._gates: deque[threading.Lock] = deque()
+        #: True in the eyes of ``if`` while somebody waits.
+        self.any = self._gates
 
     def wait(self, ready: Callable[[], object], seconds: float | None) -> None:
         """Return when woken, after `seconds`, or at once if ``ready()``; possibly for no reason.
