@@ -54,6 +54,8 @@ def _start(app: Any) -> None:
     _running.callback(setattr, connection, "create_connection", original)
 
     def create_connection(address: tuple[str, int], *args: Any, **kw: Any) -> Any:
+        if "resolver" in kw or "address_filter" in kw:
+            return original(address, *args, **kw)  # the example is about these
         host, port = address
         return original(_local_address(host, port), *args, **kw)
 
