@@ -120,13 +120,15 @@ def test_a_dead_first_address_costs_little(
 ) -> None:
     """In urllib3 it costs the whole connect timeout, or two minutes."""
     resolve(candidate(dead), candidate(listener))
-    start = time.monotonic()
-    with create_connection(("localhost", 80), 20) as sock:
-        took = time.monotonic() - start
-        assert sock.getpeername()[1] == listener
-        assert sock.gettimeout() == 20
-        assert only_open(made) == [sock]
-    assert ATTEMPT_DELAY * 0.9 < took < 0.35
+    took = []
+    for _ in range(5):  # a busy machine may be late now and then
+        start = time.monotonic()
+        with create_connection(("localhost", 80), 20) as sock:
+            took.append(time.monotonic() - start)
+            assert sock.getpeername()[1] == listener
+            assert sock.gettimeout() == 20
+            assert only_open(made) == [sock]
+    assert ATTEMPT_DELAY * 0.9 < min(took) < 0.35
 
 
 def test_a_dead_first_address_costs_little_with_a_pool(
@@ -137,14 +139,14 @@ def test_a_dead_first_address_costs_little_with_a_pool(
     start = time.monotonic()
     with HTTPConnectionPool("localhost", timeout=20) as pool:
         assert pool.request("GET", "/").data == b"ok"
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < 5
 
 
 def test_one_that_fails_starts_the_next_at_once(resolve: Any, refused: int, listener: int) -> None:
     resolve(*[candidate(refused)] * 20, candidate(listener))
     start = time.monotonic()
     create_connection(("localhost", 80), 20).close()
-    assert time.monotonic() - start < ATTEMPT_DELAY
+    assert time.monotonic() - start < 10 * ATTEMPT_DELAY  # not 20 times
 
 
 def test_one_that_cannot_even_be_made_starts_the_next_at_once(resolve: Any, listener: int) -> None:
@@ -160,8 +162,8 @@ def test_a_late_failure_starts_the_next_at_once(
     """The second attempt starts after the delay and fails; the third follows without another."""
     resolve(candidate(dead), candidate(refused), candidate(listener))
     start = time.monotonic()
-    create_connection(("localhost", 80), 20).close()
-    assert time.monotonic() - start < 2 * ATTEMPT_DELAY
+    create_connection(("localhost", 80), 20, attempt_delay=1.5).close()
+    assert 1.4 < time.monotonic() - start < 2.9
 
 
 def test_an_earlier_one_may_win_although_others_have_started(
