@@ -15,10 +15,12 @@ import base64
 import re
 import selectors
 import socket
-from collections.abc import Mapping
+import ssl
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from .threaded import PATIENCE, End, RequestReader, ThreadedServer
+from .tls import TLSEnd
 
 #: Longest answer that is forwarded, in bytes.
 MAX_ANSWER = 1 << 26
@@ -34,6 +36,8 @@ class Proxy(ThreadedServer):
     """A forward and CONNECT proxy.
 
     :param credentials: ``"user:password"``; requests without them get 407.
+    :param tls: be an https proxy, with this server context.
+    :param tunnel_headers: further lines of the answer to CONNECT, such as ``"Via: 1.1 x"``.
     :param resolve: where ``(host, port)`` leads, for names that exist in a test only.
     :ivar log: the heads that clients sent to the proxy, as raw bytes, in the order of arrival;
         what passes through a tunnel is not seen.
@@ -45,8 +49,11 @@ class Proxy(ThreadedServer):
         credentials: str | None = None,
         resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
         host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+        tunnel_headers: Sequence[str] = (),
     ) -> None:
-        super().__init__(host=host)
+        super().__init__(host=host, tls=tls)
+        self._tunnel_headers = tunnel_headers
         self.log: list[bytes] = []
         self._resolve = resolve or {}
         self._password: bytes | None = None
@@ -55,7 +62,6 @@ class Proxy(ThreadedServer):
 
     def serve(self, number: int, end: End) -> None:
         """Answer requests until one of them becomes a tunnel, or the client leaves."""
-        assert isinstance(end, socket.socket)  # TLS to the proxy is not offered
         reader = RequestReader(end)
         while (request := reader.read()) is not None:
             head, body = request
@@ -87,7 +93,7 @@ class Proxy(ThreadedServer):
         address = self._resolve.get((host, port), (host, port))
         return socket.create_connection(address, timeout=PATIENCE)
 
-    def _forward(self, end: socket.socket, head: bytes, body: bytes) -> bool:
+    def _forward(self, end: End, head: bytes, body: bytes) -> bool:
         """Send a request to its origin and hand its answer back; False: this was the last."""
         method, url, _ = head.split(b" ", 2)
         parts = urlsplit(url.decode("ascii"))
@@ -112,7 +118,7 @@ class Proxy(ThreadedServer):
         end.sendall(answer_head + b"\r\n\r\n" + content)
         return framed
 
-    def _tunnel(self, end: socket.socket, head: bytes) -> None:
+    def _tunnel(self, end: End, head: bytes) -> None:
         host, _, port = head.split(b" ", 2)[1].decode("ascii").rpartition(":")
         try:
             upstream = self._connect(host.strip("[]"), int(port))
@@ -120,7 +126,8 @@ class Proxy(ThreadedServer):
             end.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
             return
         with upstream:
-            end.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            lines = ["HTTP/1.1 200 Connection established", *self._tunnel_headers, "", ""]
+            end.sendall("\r\n".join(lines).encode("ascii"))
             _relay(end, upstream)
 
 
@@ -133,15 +140,19 @@ def _read_to_end(sock: socket.socket) -> bytes:
     return bytes(data)
 
 
-def _relay(one: socket.socket, other: socket.socket) -> None:
+def _relay(one: End, other: End) -> None:
     """Carry bytes both ways until one side ends or nothing comes for a while."""
     with selectors.DefaultSelector() as selector:
         selector.register(one, selectors.EVENT_READ, other)
         selector.register(other, selectors.EVENT_READ, one)
         while events := selector.select(PATIENCE):
             for key, _ in events:
-                assert isinstance(key.fileobj, socket.socket)
-                data = key.fileobj.recv(65536)
-                if not data:
-                    return
-                key.data.sendall(data)
+                end = key.fileobj
+                assert isinstance(end, (socket.socket, TLSEnd))
+                more = True
+                while more:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    key.data.sendall(data)
+                    more = isinstance(end, TLSEnd) and end.holds_data

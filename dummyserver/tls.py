@@ -48,6 +48,15 @@ class TLSEnd:
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
 
+    @property
+    def holds_data(self) -> bool:
+        """Whether bytes have been received that `recv` did not return yet."""
+        return bool(self._plain or self._tls.pending() or self._incoming.pending)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket below, for selectors."""
+        return self._sock.fileno()
+
     def sendall(self, data: bytes) -> None:
         """Encrypt and send all of `data`."""
         rest = memoryview(data)

@@ -96,6 +96,15 @@ def disable_warnings(category: type[Warning] = exceptions.HTTPWarning) -> None:
     warnings.simplefilter("ignore", category)
 
 
+def __getattr__(name: str) -> Any:
+    """Load what most programs do not need when it is first asked for."""
+    if name == "proxies":
+        from . import proxies
+
+        return proxies
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 _DEFAULT_POOL = PoolManager()
 
 

@@ -53,6 +53,7 @@ class Call:
     :ivar route: the way to the target.
     :ivar limits: how large an answer may be.
     :ivar extras: keywords of ``urlopen`` that urllib3 does not have, as they were given.
+    :ivar challenges: those of a proxy that were answered for this call; None until the first.
     :ivar fixed: the limits of `timeout` on connecting and reading if they are all it has.
     :ivar attempt_deadline: bound on the running attempt (``Timeout.total`` and the
         deadline, whichever ends first); None when there is neither.
@@ -78,6 +79,7 @@ class Call:
     attempt_deadline: Deadline | None = None
     plan: RequestPlan | None = None
     phase = WAITING
+    challenges: list[str] | None = None
 
     def __init__(self, method: str, url: str, target: str) -> None:
         self.method = method

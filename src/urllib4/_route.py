@@ -11,22 +11,32 @@ from .util.url import Url
 class Route(NamedTuple):
     """How requests for one target scheme travel.
 
-    ======= ====== ========== ======= ============================ ======== =====================
-    proxy   target forwarding kind    hops                         target   proxy headers go with
-    ======= ====== ========== ======= ============================ ======== =====================
-    none    http   --         direct  TCP                          origin   nothing
-    none    https  --         direct  TCP, TLS to the target       origin   nothing
-    http    http   --         forward TCP to the proxy             absolute each request
-    https   http   --         forward TLS to the proxy             absolute each request
-    http    https  any        tunnel  TCP, CONNECT, TLS to target  origin   CONNECT
-    https   https  no         tunnel  TLS, CONNECT, TLS inside     origin   CONNECT
-    https   https  yes        forward TLS to the proxy             absolute each request
-    ======= ====== ========== ======= ============================ ======== =====================
+    ======= ====== ========== ======= ============================ ======== ============= ========
+    proxy   target forwarding kind    hops                         request  proxy headers pool
+                                                                   target   go with       key
+    ======= ====== ========== ======= ============================ ======== ============= ========
+    none    http   --         direct  TCP                          origin   nothing       target
+    none    https  --         direct  TCP, TLS to the target       origin   nothing       target
+    http    http   any        forward TCP to the proxy             absolute each request  proxy
+    https   http   any        forward TLS to the proxy             absolute each request  proxy
+    http    https  any        tunnel  TCP, CONNECT, TLS to target  origin   CONNECT       target
+    https   https  no         tunnel  TLS, CONNECT, TLS inside     origin   CONNECT       target
+    https   https  yes        forward TLS to the proxy             absolute each request  target
+    socks   http   --         direct  TCP, SOCKS                   origin   --            target
+    socks   https  --         direct  TCP, SOCKS, TLS to target    origin   --            target
+    ======= ====== ========== ======= ============================ ======== ============= ========
 
-    *forward*: one pool for the proxy itself, whatever the target.  *direct* and *tunnel*: one
-    pool per target.  Client certificates, ``server_hostname`` and assertions of the target
-    never apply to the proxy.  SOCKS is a direct route whose connection class opens its socket
-    through the proxy.
+    *Pool key*: whose scheme, host and port are part of the key.  The proxy, its headers and its
+    TLS settings (or the SOCKS options) always are, so a connection serves one way only.
+
+    *TLS*: each hop is verified by itself.  Client certificates, ``server_hostname``, pins and
+    assertions of the target never apply to the proxy, nor those of the proxy to the target.  A
+    proxy that gets whole https requests sees all of them, and verifies the target or does not.
+
+    *Headers*: those of the request go to whoever reads the request; those of the proxy, credentials
+    included, to the proxy.  So both meet in a forwarded request, and never inside a tunnel.
+
+    SOCKS, spoken by the connection class when it opens its socket, needs no kind of its own.
     """
 
     kind: Literal["direct", "forward", "tunnel"]
@@ -42,6 +52,9 @@ class Route(NamedTuple):
         """Whether the proxy's headers are part of each request."""
         return self.kind == "forward"
 
+
+#: The field that holds credentials for a proxy (RFC 9110, 11.7.2).
+PROXY_AUTHORIZATION = "Proxy-Authorization"
 
 DIRECT = Route("direct")
 

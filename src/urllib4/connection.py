@@ -40,9 +40,8 @@ from ._http1.head import (
     encode_target,
     field_line,
     header_items,
-    parse_response_head,
 )
-from ._http1.message import MAX_INTERIM_RESPONSES, Http1Response
+from ._http1.message import Http1Response
 from ._http1.request import (
     RequestPlan,
     check_skippable,
@@ -51,6 +50,7 @@ from ._http1.request import (
     request_plan,
 )
 from ._http1.stream import ByteStream
+from ._tunnel import read_tunnel_answer
 from ._upload import Uploader, await_permission, receive_nowait
 from .exceptions import (
     AddressBlockedError,
@@ -60,7 +60,6 @@ from .exceptions import (
     InvalidTargetError,
     NameResolutionError,
     NewConnectionError,
-    ProtocolError,
     SystemTimeWarning,
 )
 from .response import HTTPResponse
@@ -418,28 +417,12 @@ class HTTPConnection(http.client.HTTPConnection):
         self._arm_socket()
         self.send(b"".join(head))
         try:
-            status, reason = self._read_connect_answer()
-            if not 200 <= status < 300:
-                raise OSError(f"Tunnel connection failed: {status} {reason.strip()}")
+            stream = ByteStream(self.sock)
+            self._limit_stream(stream)
+            self.proxy_response_headers = read_tunnel_answer(stream).headers
         except BaseException:
             self.close()
             raise
-
-    def _read_connect_answer(self) -> tuple[int, str]:
-        """Return status and reason of the final answer to CONNECT; its lengths mean nothing."""
-        stream = ByteStream(self.sock)
-        self._limit_stream(stream)
-        for _ in range(MAX_INTERIM_RESPONSES + 1):
-            block = stream.read_head()
-            if not block:
-                raise http.client.RemoteDisconnected("proxy closed the connection at CONNECT")
-            answer = parse_response_head(block)
-            if answer.status >= 200:
-                if answer.status < 300 and stream.buffered:
-                    raise ProtocolError("proxy sent data before the tunnel was used")
-                self.proxy_response_headers = answer.headers
-                return answer.status, answer.reason
-        raise ProtocolError(f"more than {MAX_INTERIM_RESPONSES} interim answers to CONNECT")
 
     #: Headers of the answer to CONNECT; None without a tunnel.
     proxy_response_headers: HTTPHeaderDict | None = None
@@ -900,6 +883,8 @@ class HTTPConnection(http.client.HTTPConnection):
             sock_shutdown=getattr(sock, "shutdown", None),
         )
         response._carrier = carrier
+        if self.proxy_response_headers is not None:
+            response.proxy_headers = self.proxy_response_headers.copy()
         return response
 
     def _count_answer(self) -> tuple[Endpoints, int] | None:

@@ -50,8 +50,9 @@ from ._http1.request import request_plan
 from ._idle import IdleStore, Lease
 from ._limits import LIMIT_KEYWORDS, Limits, take_limits
 from ._request_methods import RequestMethods
-from ._route import DIRECT, Route, route_for
+from ._route import DIRECT, PROXY_AUTHORIZATION, Route, route_for
 from ._tls import check_pinning
+from ._tunnel import refusal_of
 from .connection import (
     UNIX_SCHEMES,
     BaseSSLError,
@@ -112,7 +113,11 @@ _FINAL_ERRORS = (
     AddressBlockedError,
 )
 # Before the proxy was reached, these are the proxy's.
-_BEFORE_PROXY_ERRORS = (OSError, NewConnectionError, TimeoutError, SSLError, HTTPException)
+_BEFORE_PROXY_ERRORS = (
+    OSError, NewConnectionError, TimeoutError, SSLError, HTTPException, ProtocolError,
+)  # fmt: skip
+# Statuses after which the same request may be sent again with other fields.
+_ASKED_OTHERWISE = (407, 417)
 _PHASES_BEFORE_SENDING = ("waiting for a connection", "connecting")
 # What OpenSSL says of a server that answers in plain HTTP.
 _PLAIN_HTTP_HINTS = ("wrong version number", "unknown protocol", "record layer failure")
@@ -480,7 +485,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         while True:  # not recursion: a thousand retries must not need a thousand frames
             response = self._attempt(call)
             if response is not None:
-                if response.status == 417 and self._refused_to_be_asked(call, response):
+                if response.status in _ASKED_OTHERWISE and self._ask_otherwise(call, response):
                     continue
                 step = self._after_response(call, response)
                 if step.kind == "return":
@@ -508,6 +513,50 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             extras["expect_continue"] = expect_continue
             call.expect_continue = continue_seconds(expect_continue)
             self._plan(call)
+
+    def _ask_otherwise(self, call: Call, response: Any) -> bool:
+        """Tell whether the same request is sent again with other fields."""
+        if response.status == 417:
+            return self._refused_to_be_asked(call, response)
+        return self._answers_challenge(call, response)
+
+    @property
+    def _proxy_auth(self) -> Any:
+        """What answers the proxy's challenges, None if nothing does."""
+        return getattr(self.proxy_config, "auth", None)
+
+    def _answers_challenge(self, call: Call, response: Any) -> bool:
+        """Tell whether the program has an answer for the proxy; the call is sent with it then.
+
+        Only a request that the proxy reads gets its 407 from the proxy.
+        """
+        auth = self._proxy_auth
+        if auth is None or call.route.kind != "forward":
+            return False
+        plan = call.plan
+        if call.body_pos is USED_UP and (plan is None or plan.started):
+            return False  # it cannot be sent again: the 407 is the answer
+        if call.challenges is None:
+            call.challenges = []
+        headers = HTTPHeaderDict(call.headers)
+        value = auth.answer(
+            response.headers,
+            call.challenges,
+            headers.get(PROXY_AUTHORIZATION),
+            call.method,
+            call.target,
+        )
+        if value is None:
+            return False
+        response.drain_conn()
+        headers[PROXY_AUTHORIZATION] = value
+        call.headers = headers
+        self._plan(call)
+        if call.body_pos is USED_UP:
+            call.body_pos = None
+        else:
+            self._rewind(call)
+        return True
 
     def _refused_to_be_asked(self, call: Call, response: Any) -> bool:
         """Tell whether 417 says that the server does not know ``Expect``.
@@ -590,12 +639,24 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     ) -> Mapping[str, str]:
         if headers is None:
             headers = self.headers
-        if self.proxy_headers and route.proxy_headers_with_requests:
+        if route is DIRECT or not route.proxy_headers_with_requests:
+            return headers
+        proxy_headers = self._headers_for_proxy()
+        if proxy_headers:
             merged = HTTPHeaderDict(headers)
-            for name, value in self.proxy_headers.items():
+            for name, value in proxy_headers.items():
                 merged[name] = value
             return merged
         return headers
+
+    def _headers_for_proxy(self) -> Mapping[str, str]:
+        """Return the proxy's own headers, with the credentials it accepted last."""
+        auth = self._proxy_auth
+        if auth is None or auth.authorization is None:
+            return self.proxy_headers
+        merged = HTTPHeaderDict(self.proxy_headers)
+        merged[PROXY_AUTHORIZATION] = auth.authorization
+        return merged
 
     @property
     def _origin(self) -> str:
@@ -715,12 +776,25 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             conn._call = None
 
     def _open_tunnel(self, conn: Any) -> None:
-        try:
-            self._prepare_proxy(conn)
-        except (BaseSSLError, OSError) as error:
-            assert self.proxy is not None
-            self._raise_timeout(error, self.proxy.url, conn.timeout)
-            raise
+        """Connect through the proxy; a 407 is answered as long as the program knows how."""
+        challenges: list[str] = []
+        while True:
+            auth = self._proxy_auth
+            sent = None if auth is None else auth.authorization
+            try:
+                return self._prepare_proxy(conn)
+            except HeadTooLargeError as error:
+                # The proxy's head, which is no reason to give the target up for good.
+                raise _proxy_error(error, None) from error
+            except (BaseSSLError, OSError) as error:
+                refusal = refusal_of(error)
+                if refusal is None or refusal.status != 407 or auth is None:
+                    assert self.proxy is not None
+                    self._raise_timeout(error, self.proxy._replace(auth=None).url, conn.timeout)
+                    raise
+                target = f"{self._tunnel_host}:{self.port}"
+                if auth.answer(refusal.headers, challenges, sent, "CONNECT", target) is None:
+                    raise
 
     def _make_request(
         self,
@@ -1104,6 +1178,9 @@ def _proxy_error(error: Exception, scheme: str | None) -> ProxyError:
         )
     failure = ProxyError(message, error)
     failure.__cause__ = error
+    refusal = refusal_of(error)
+    if refusal is not None:
+        failure.status, failure.headers, failure.body = refusal
     return failure
 
 
@@ -1271,7 +1348,10 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         """Open the tunnel and TLS inside it."""
         scheme = "https" if self.proxy is not None and self.proxy.scheme == "https" else "http"
         conn.set_tunnel(
-            scheme=scheme, host=self._tunnel_host, port=self.port, headers=self.proxy_headers
+            scheme=scheme,
+            host=self._tunnel_host,
+            port=self.port,
+            headers=self._headers_for_proxy(),
         )
         conn.connect()
 

@@ -95,8 +95,14 @@ class SSLError(HTTPError):
 class ProxyError(HTTPError):
     """The connection to a proxy, or through it, failed.
 
-    ``.original_error`` is the error that the connection itself met.
+    ``.original_error`` is the error that the connection itself met.  If the proxy refused a
+    tunnel, ``.status``, ``.headers`` (an ``HTTPHeaderDict``) and ``.body`` (bytes as sent, at
+    most the first 64 KiB) are its answer; they are None otherwise.
     """
+
+    status: int | None = None
+    headers: Any = None
+    body: bytes | None = None
 
     def __init__(self, message: str, error: Exception) -> None:
         super().__init__(message, error)

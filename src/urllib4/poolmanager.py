@@ -19,7 +19,7 @@ from ._follow_up import FOLLOWED_BY_CALLER, after_response, as_retry, redirected
 from ._fork import watch
 from ._limits import LIMIT_KEYWORDS
 from ._request_methods import RequestMethods
-from ._route import route_for
+from ._route import PROXY_AUTHORIZATION, route_for
 from ._tls import check_pinning
 from .connection import (
     DIALING_KEYWORDS,
@@ -77,6 +77,9 @@ SSL_KEYWORDS = (
 )
 
 _DEFAULT_BLOCKSIZE = 16384
+
+#: The pool keyword by which a manager tells its router the whole URL; no pool gets it.
+ASKED_URL = "_asked_url"
 
 _SelfT = TypeVar("_SelfT", bound="PoolManager")
 
@@ -266,10 +269,18 @@ class PoolManager(RequestMethods):
 
     :param num_pools: pools that are kept; the least recently used is dropped for a new one.
     :param headers: sent with every request that is given no headers of its own.
+    :param proxies: which proxy leads to which target: a mapping by ``"http"``, ``"https"`` or
+        ``"all"``, each alone or with a host (``"https://host:port"``); a callable that gets a
+        :class:`~urllib4.util.url.Url`, without credentials, and is asked for each request and
+        redirect; or ``"env"`` for :func:`urllib4.proxies.from_environment`.  A proxy is a URL, a
+        :class:`urllib4.proxies.Proxy`, or None: the target is reached directly.
+    :param proxy_auth: asked when one of them wants credentials (407): gets a
+        :class:`~urllib4.proxies.ProxyChallenge`, returns the value of Proxy-Authorization or
+        None, and is asked at most once about a challenge.
     :param connection_pool_kw: arguments for new pools, see :class:`HTTPConnectionPool` and
         :class:`HTTPSConnectionPool`.  A keyword that neither knows is kept for keys of your own
         (see :attr:`key_fn_by_scheme`) and goes no further.
-    :raises ValueError: `num_pools` is no number of pools, or a pin is malformed.
+    :raises ValueError: `num_pools` is no number of pools, a pin is malformed, or a proxy is.
     :raises TypeError: a keyword has the wrong type.
     :raises SSLError: a fingerprint in a list is malformed.
 
@@ -282,8 +293,13 @@ class PoolManager(RequestMethods):
     :ivar unix_urls: whether URLs may name Unix domain sockets (``http+unix://%2Frun%2Fx.sock/``,
         ``https+unix``); False with a proxy.  Set it to False to refuse them as unknown schemes.
         An ``address_filter`` refuses them as well, and no redirect leads to one.
+
+    .. versionchanged:: 4.0
+       `proxies` and `proxy_auth`.
     """
 
+    # Loaded and made only where there are several routes.
+    _router: Any = None
     proxy: Url | None = None
     proxy_config: ProxyConfig | None = None
     pool_classes_by_scheme: dict[str, Any] = pool_classes_by_scheme
@@ -293,6 +309,9 @@ class PoolManager(RequestMethods):
         self,
         num_pools: int = 10,
         headers: Mapping[str, str] | None = None,
+        *,
+        proxies: Any = None,
+        proxy_auth: Callable[[Any], str | None] | None = None,
         **connection_pool_kw: Any,
     ) -> None:
         super().__init__(headers)
@@ -319,10 +338,23 @@ class PoolManager(RequestMethods):
             key_fn_by_scheme.copy()
         )
         self._tls_sessions = TLSSessionCache()
+        if proxies is not None or proxy_auth is not None:
+            self._router = self._make_router(proxies, proxy_auth)
         watch(self)
+
+    def _make_router(self, proxies: Any, proxy_auth: Any) -> Any:
+        if self.proxy is not None or "_socks_options" in self.connection_pool_kw:
+            raise TypeError(f"{type(self).__name__} has one proxy; PoolManager takes proxies")
+        if proxies is None:
+            raise ValueError("proxy_auth has no effect without proxies")
+        from ._routing import Router
+
+        return Router(proxies, proxy_auth)
 
     def _after_fork_in_child(self) -> None:
         self.pools.lock = threading.RLock()
+        if self._router is not None:
+            self._router.after_fork_in_child()
 
     def __enter__(self: _SelfT) -> _SelfT:
         return self
@@ -346,8 +378,8 @@ class PoolManager(RequestMethods):
         request_context: dict[str, Any] | None = None,
     ) -> Any:
         """Make a pool; what others override to configure it."""
-        pool_class = self.pool_classes_by_scheme[scheme]
         context = dict(self.connection_pool_kw if request_context is None else request_context)
+        pool_class = self._pool_class(scheme, context)
         if context.get("blocksize") is None:
             context["blocksize"] = _DEFAULT_BLOCKSIZE
         for name in ("scheme", "host", "port"):
@@ -363,6 +395,11 @@ class PoolManager(RequestMethods):
         if getattr(pool, "tls_session_cache", None) is True:
             pool.tls_session_cache = self._tls_sessions  # so that they outlive the pool
         return pool
+
+    def _pool_class(self, scheme: str, context: Mapping[str, Any]) -> Any:
+        if self._router is not None and "_socks_options" in context:
+            return self._router.socks_pool_class(scheme)
+        return self.pool_classes_by_scheme[scheme]
 
     def clear(self) -> None:
         """Drop all pools: their idle connections are closed now, those in use when done.
@@ -392,6 +429,8 @@ class PoolManager(RequestMethods):
             port = port_by_scheme.get(context["scheme"].lower(), 80)
         context["port"] = port
         context["host"] = host
+        if self._router is not None and "socket_path" not in (pool_kwargs or ()):
+            self._router.apply(context)
         return self.connection_from_context(context)
 
     def connection_from_context(self, request_context: dict[str, Any]) -> Any:
@@ -412,9 +451,12 @@ class PoolManager(RequestMethods):
         key_fn = self.key_fn_by_scheme.get(scheme)
         if not key_fn:
             raise URLSchemeUnknown(scheme)
-        return self.connection_from_pool_key(
-            key_fn(request_context), request_context=request_context
-        )
+        pool_key = key_fn(request_context)
+        if self._router is not None and not isinstance(pool_key, PoolKey):
+            # A key class of the program may leave the proxy out, but what is meant for one proxy
+            # must not go through another, or through none.
+            pool_key = (pool_key, self._router.way_in(request_context))
+        return self.connection_from_pool_key(pool_key, request_context=request_context)
 
     def connection_from_pool_key(
         self, pool_key: Any, request_context: dict[str, Any] | None = None
@@ -520,8 +562,19 @@ class PoolManager(RequestMethods):
         if parsed.scheme in UNIX_SCHEMES:
             pool, target = self._open_unix(parsed, None)
             return pool.urlopen(method, target, **kw)
-        pool = self.connection_from_host(parsed.host, port=parsed.port, scheme=parsed.scheme)
-        if self._proxy_requires_url_absolute_form(parsed):
+        router = self._router
+        if router is None:
+            pool = self.connection_from_host(parsed.host, port=parsed.port, scheme=parsed.scheme)
+            in_absolute_form = self._proxy_requires_url_absolute_form(parsed)
+        else:
+            pool = self.connection_from_host(
+                parsed.host,
+                port=parsed.port,
+                scheme=parsed.scheme,
+                pool_kwargs={ASKED_URL: parsed._replace(auth=None, fragment=None)},
+            )
+            in_absolute_form = router.wants_whole_url(pool, parsed)
+        if in_absolute_form:
             target = absolute_target(parsed)
             kw = {**kw, "headers": self._set_proxy_headers(target, kw["headers"])}
         else:
@@ -548,8 +601,14 @@ class PoolManager(RequestMethods):
         return pool, unix.plain.request_uri
 
     def _set_proxy_headers(self, url: str, headers: Any) -> Any:
-        """Return the headers for a request in absolute form; see :class:`ProxyManager`."""
-        return headers
+        """Add what a proxy expects (Accept, and the target's Host) unless given."""
+        result = HTTPHeaderDict(headers)
+        if "accept" not in result:
+            result["Accept"] = "*/*"
+        netloc = parse_url(url).netloc
+        if netloc and "host" not in result:
+            result["Host"] = netloc
+        return result
 
     def _start_deadline(self, kw: dict[str, Any]) -> None:
         """Let a deadline run over all requests of one call, not for each anew."""
@@ -646,13 +705,25 @@ class ProxyManager(PoolManager):
     CONNECT (RFC 9110, 9.3.6).  Which headers and which TLS settings go where: see
     :class:`urllib4._route.Route`.
 
-    :param proxy_url: ``http://`` or ``https://`` URL of the proxy, or a pool for it.
+    :param proxy_url: ``http://`` or ``https://`` URL of the proxy, or a pool for it.  Credentials
+        in it (percent-encoded) become a Proxy-Authorization among the `proxy_headers`.
     :param proxy_headers: for the proxy only, such as
-        ``make_headers(proxy_basic_auth="user:password")``.
+        ``make_headers(proxy_basic_auth="user:password")``, which replaces the URL's credentials.
     :param proxy_ssl_context: for TLS to an https proxy.
     :param use_forwarding_for_https: let an https proxy do https requests for us; it sees all.
     :param proxy_assert_hostname, proxy_assert_fingerprint: for the proxy's certificate.
+    :param proxy_auth: asked when the proxy wants credentials (407): gets a
+        :class:`~urllib4.proxies.ProxyChallenge`, returns the value of Proxy-Authorization or
+        None, and is asked at most once about a challenge.
     :raises ProxySchemeUnknown: another scheme.
+    :raises LocationValueError: no host.
+    :raises ValueError: credentials that cannot be sent.
+    :raises TypeError: `proxy_auth` cannot be called.
+
+    :ivar proxy: the proxy's URL without credentials.
+
+    .. versionchanged:: 4.0
+       Credentials in the URL are used; `proxy_auth`.
     """
 
     unix_urls = False
@@ -667,6 +738,8 @@ class ProxyManager(PoolManager):
         use_forwarding_for_https: bool = False,
         proxy_assert_hostname: None | str | Literal[False] = None,
         proxy_assert_fingerprint: str | Sequence[str] | None = None,
+        *,
+        proxy_auth: Callable[[Any], str | None] | None = None,
         **connection_pool_kw: Any,
     ) -> None:
         if isinstance(proxy_url, HTTPConnectionPool):
@@ -678,8 +751,11 @@ class ProxyManager(PoolManager):
             raise LocationValueError("the proxy URL has no host")
         if not proxy.port:
             proxy = proxy._replace(port=port_by_scheme.get(proxy.scheme, 80))
-        self.proxy: Url | None = proxy
         self.proxy_headers: Mapping[str, str] = proxy_headers or {}
+        if proxy.auth:
+            self.proxy_headers = _with_credentials(self.proxy_headers, proxy.auth)
+            proxy = proxy._replace(auth=None)
+        self.proxy: Url | None = proxy
         self.proxy_ssl_context = proxy_ssl_context
         check_pinning(proxy_assert_fingerprint, None)
         self.proxy_config: ProxyConfig | None = ProxyConfig(
@@ -688,6 +764,8 @@ class ProxyManager(PoolManager):
             proxy_assert_hostname,
             _fingerprints(proxy_assert_fingerprint),
         )
+        if proxy_auth is not None:
+            self.proxy_config = _answering(self.proxy_config, proxy_auth, proxy)
         connection_pool_kw["_proxy"] = self.proxy
         connection_pool_kw["_proxy_headers"] = self.proxy_headers
         connection_pool_kw["_proxy_config"] = self.proxy_config
@@ -710,15 +788,23 @@ class ProxyManager(PoolManager):
             self.proxy.host, self.proxy.port, self.proxy.scheme, pool_kwargs=pool_kwargs
         )
 
-    def _set_proxy_headers(self, url: str, headers: Any) -> HTTPHeaderDict:
-        """Add what a proxy expects (Accept, and the target's Host) unless given."""
-        result = HTTPHeaderDict(headers)
-        if "accept" not in result:
-            result["Accept"] = "*/*"
-        netloc = parse_url(url).netloc
-        if netloc and "host" not in result:
-            result["Host"] = netloc
-        return result
+
+def _with_credentials(proxy_headers: Mapping[str, str], auth: str) -> Mapping[str, str]:
+    """Return the headers with those of a proxy's URL, unless they hold credentials already."""
+    from ._proxy_auth import basic_authorization
+
+    headers = HTTPHeaderDict(proxy_headers)
+    if PROXY_AUTHORIZATION not in headers:
+        headers[PROXY_AUTHORIZATION] = basic_authorization(auth)
+    return headers
+
+
+def _answering(
+    config: ProxyConfig, proxy_auth: Callable[[Any], str | None], proxy: Url
+) -> ProxyConfig:
+    from ._proxy_auth import AnsweringProxyConfig, Authenticator
+
+    return AnsweringProxyConfig.of(config, Authenticator(proxy_auth, proxy))
 
 
 def _fingerprints(fingerprints: Any) -> Any:

@@ -124,6 +124,8 @@ class BaseHTTPResponse(io.IOBase):
     CONTENT_DECODERS: Any = _ContentDecoders()
     #: Statuses whose Location is a redirect (RFC 9110, 15.4).
     REDIRECT_STATUSES = [301, 302, 303, 307, 308]
+    #: Headers of the proxy's answer to CONNECT, where the response came through a tunnel.
+    proxy_headers: HTTPHeaderDict | None = None
     #: What a decoder may raise; other errors are not the peer's doing.
     DECODER_ERROR_CLASSES: tuple[type[Exception], ...] = (OSError, zlib.error, DecodeError)
 

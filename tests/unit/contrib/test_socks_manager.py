@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from python_socks import ProxyType
 
-from urllib4.contrib import socks
+from urllib4.contrib import _socks, socks
 from urllib4.contrib.socks import (
     SOCKSConnection,
     SOCKSHTTPConnectionPool,
@@ -33,7 +33,7 @@ def options_of(manager: SOCKSProxyManager) -> dict[str, Any]:
 
 def sent(credential: str) -> bytes:
     """What python-socks makes of a credential: it counts characters and encodes as ASCII."""
-    octets = socks._Octets.of(credential)
+    octets = _socks._Octets.of(credential)
     assert octets is not None
     assert len(octets) == len(octets.encode("ascii"))
     return octets.encode("ascii")
