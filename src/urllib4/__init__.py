@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from collections.abc import Mapping
@@ -99,9 +100,8 @@ def disable_warnings(category: type[Warning] = exceptions.HTTPWarning) -> None:
 def __getattr__(name: str) -> Any:
     """Load what most programs do not need when it is first asked for."""
     if name == "proxies":
-        from . import proxies
-
-        return proxies
+        # Not "from . import": that asks this function first.
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -183,6 +183,9 @@ class AnsweringProxyConfig(ProxyConfig):
             and self.auth is other.auth
         )
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((tuple(self), id(self.auth)))
 

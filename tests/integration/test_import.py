@@ -48,6 +48,20 @@ def test_nothing_heavy_and_nothing_optional_is_imported() -> None:
     assert "urllib4._cli" not in loaded
 
 
+def test_what_most_programs_do_not_need_is_loaded_when_it_is_asked_for() -> None:
+    printed = run(
+        """
+        import sys, urllib4
+        urllib4.PoolManager(), urllib4.ProxyManager("http://p:1")
+        later = ("urllib4.proxies", "urllib4._routing", "urllib4._proxy_auth")
+        print([name for name in later if name in sys.modules])
+        print(urllib4.proxies.from_environment.__name__)
+        print(hasattr(urllib4, "proxy"))
+        """
+    )
+    assert printed.splitlines() == ["[]", "from_environment", "False"]
+
+
 @pytest.mark.parametrize(
     "name",
     [
