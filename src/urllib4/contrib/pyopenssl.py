@@ -112,8 +112,8 @@ _PEM_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.+?-----END \1-----
 
 # Guards `_replaced`.
 _lock = threading.Lock()
-# What injection put aside: (module, name, value).
-_replaced: list[tuple[Any, str, Any]] = []
+# What injection did: (module, name, the value put aside, the value put there).
+_replaced: list[tuple[Any, str, Any, Any]] = []
 
 
 # -- switching it on and off -----------------------------------------------------------------------
@@ -130,18 +130,21 @@ def inject_into_urllib4() -> None:
             return
         for module in (_util, _ssl):
             for name, value in (("SSLContext", PyOpenSSLContext), ("IS_PYOPENSSL", True)):
-                _replaced.append((module, name, getattr(module, name)))
+                _replaced.append((module, name, getattr(module, name), value))
                 setattr(module, name, value)
 
 
 def extract_from_urllib4() -> None:
     """Undo :func:`inject_into_urllib4`: all four names are what they were before.
 
-    Does nothing if nothing was injected.
+    A name that somebody else has replaced since then stays as it is.  Does nothing if nothing was
+    injected.
     """
     with _lock:
         while _replaced:
-            setattr(*_replaced.pop())
+            module, name, before, ours = _replaced.pop()
+            if getattr(module, name) is ours:
+                setattr(module, name, before)
 
 
 def inject_into_urllib3() -> None:

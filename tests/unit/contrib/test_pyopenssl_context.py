@@ -75,6 +75,22 @@ def test_extraction_without_injection_leaves_the_choice_of_others_alone(
     assert ssl_.SSLContext is Other
 
 
+def test_what_others_replaced_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extraction undoes what injection did, nothing else."""
+    before = swapped()
+    monkeypatch.setattr(ssl_, "SSLContext", before[1])  # to have it put back in the end
+
+    class Other(ssl.SSLContext):
+        pass
+
+    pyopenssl.inject_into_urllib4()
+    try:
+        ssl_.SSLContext = Other  # type: ignore[misc, assignment]
+    finally:
+        pyopenssl.extract_from_urllib4()
+    assert swapped() == (before[0], Other, before[2], before[3])
+
+
 @pytest.mark.usefixtures("injected")
 def test_nothing_else_in_the_process_changes() -> None:
     assert ssl.SSLContext.__module__ == "ssl"
