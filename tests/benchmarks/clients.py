@@ -430,11 +430,9 @@ class Raw(Client):
         body = received.index(b"\r\n\r\n") + 4
         at = received.index(b"Content-Length: ") + 16
         length = int(received[at : received.index(b"\r", at)])
-        if len(received) == body + length:
-            content = received[body:]
-        else:
-            content = bytearray(length)
-            self._fill(sock, content, received[body:])
+        content: bytes | bytearray = received[body:]
+        if len(content) != length:
+            content = self._fill(sock, length, received[body:])
         if received.find(b"Connection: close", 0, body) >= 0:
             self._sockets.pop(origin).close()
         if self.settings.gzip:
@@ -485,15 +483,17 @@ class Raw(Client):
         return sock
 
     @staticmethod
-    def _fill(sock: socket.socket, content: bytearray, start: bytes) -> None:
+    def _fill(sock: socket.socket, length: int, start: bytes) -> bytearray:
+        content = bytearray(length)
         view = memoryview(content)
         view[: len(start)] = start
         at = len(start)
         while at < len(content):
             received = sock.recv_into(view[at:])
             if not received:
-                raise ConnectionError(f"closed after {at} of {len(content)} bytes")
+                raise ConnectionError(f"closed after {at} of {length} bytes")
             at += received
+        return content
 
     def close(self) -> None:
         for sock in self._sockets.values():

@@ -22,6 +22,9 @@ from tests.benchmarks.works import MIB, WORKS, Work
 MEMORY = ("dl_stream", "dl_preload", "dl_stream_tls", "up_file", "up_multipart")
 INSTRUCTIONS = ("small", "json")
 
+#: Clients whose imports alone take callgrind half a minute.
+SLOW_TO_COUNT = ("requests", "httpx")
+
 #: Requests of the two processes whose difference is what requests cost.
 FEW, MANY = 20, 120
 
@@ -96,6 +99,8 @@ def count_instructions(
         if name not in INSTRUCTIONS:
             continue
         for client in clients:
+            if client in SLOW_TO_COUNT:
+                continue
             try:
                 few, many = (
                     _collected(valgrind, WORKS[name], client, servers, requests)

@@ -154,7 +154,7 @@ class Result:
 
     def seconds(self, client: str, what: str) -> float:
         """Return the median of a client's ``wall`` or ``cpu``, per request."""
-        return statistics.median(getattr(one, what) for one in self.slices[client])
+        return float(statistics.median(getattr(one, what) for one in self.slices[client]))
 
     def ratio(self, client: str, what: str) -> Ratio | None:
         """Return how many times less ``wall`` or ``cpu`` than the base a client took."""

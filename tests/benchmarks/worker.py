@@ -95,16 +95,16 @@ class Bench:
         place = self._place
         method = getattr(client, self._work.call)
         if self._work.call == "load":
-            return method  # type: ignore[no-any-return]
+            return method
         if self._work.call == "lookup":
-            return lambda: method(place.urls)  # type: ignore[no-any-return]
+            return lambda: method(place.urls)
         if self._work.call in ("upload", "multipart"):
-            return lambda: method(place.urls[0], place.file)  # type: ignore[no-any-return]
+            return lambda: method(place.urls[0], place.file)
         if len(place.urls) == 1:
             url = place.urls[0]
-            return lambda: method(url)  # type: ignore[no-any-return]
+            return lambda: method(url)
         urls = itertools.cycle(place.urls)
-        return lambda: method(next(urls))  # type: ignore[no-any-return]
+        return lambda: method(next(urls))
 
     def run(self, requests: int) -> dict[str, float]:
         """Make so many requests; return seconds per request: ``wall`` (median) and ``cpu``."""
