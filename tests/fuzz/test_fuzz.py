@@ -50,12 +50,17 @@ def test_answers_without_damage(name: str, descriptors: Descriptors) -> None:
         assert outcome.finding is None, outcome
 
 
-@pytest.mark.parametrize("name", [name for name in SEEDS if "zeros" not in name])
-@pytest.mark.parametrize("how", READS)
-def test_the_corpus_is_valid(name: str, how: str, descriptors: Descriptors) -> None:
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        (how, name)
+        for how in READS
+        for name, answer in SEEDS.items()
+        if "zeros" not in name and (how != "read_chunked" or b"chunked" in answer)
+    ],
+)
+def test_the_corpus_is_valid(how: str, name: str, descriptors: Descriptors) -> None:
     """Damage is only interesting where there was none before."""
-    if how == "read_chunked" and b"chunked" not in SEEDS[name]:
-        pytest.skip("not chunked")
     conversation = Conversation(SEEDS[name], True, random.Random(1), descriptors)
     with pool_for(conversation.connect) as pool:
         response = pool.request("GET", "/", preload_content=False, redirect=False)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.hostile.tls_peers import Authority
+
+#: What a system cannot do is no case there.
+collect_ignore = [
+    name
+    for name, possible in {
+        "test_pool_fork.py": hasattr(os, "fork"),
+        "test_pool_signals.py": hasattr(signal, "pthread_kill"),
+        "test_pool_descriptors.py": importlib.util.find_spec("resource") is not None,
+    }.items()
+    if not possible
+]
 
 
 @pytest.fixture(scope="session")

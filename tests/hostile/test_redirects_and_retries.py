@@ -639,33 +639,40 @@ AGAINS: dict[str, Answer] = {
 }
 
 
-def again_routes(world: World, kind: str, send: Send) -> dict[bytes, Any]:
+#: A pool does not leave its origin.
+in_each_way = pytest.mark.parametrize(
+    ("send", "kind"),
+    [("manager", kind) for kind in AGAINS]
+    + [("pool", kind) for kind in AGAINS if not kind.endswith("elsewhere")],
+    indirect=["send"],
+)
+
+
+def again_routes(world: World, kind: str) -> dict[bytes, Any]:
     answer = AGAINS[kind]
     if kind.endswith("elsewhere"):
-        if getattr(send, "__func__", None) is HTTPConnectionPool.request:
-            pytest.skip("a pool does not leave its origin")
         answer = moved(int(kind[:3]), world.urls()["port"] + "/end")
     return {b"/start": [answer, OK]}
 
 
-@pytest.mark.parametrize("kind", AGAINS)
+@in_each_way
 def test_a_body_that_was_used_up_is_never_sent_as_an_empty_one(
     world: World, send: Send, counts: Counter[str], kind: str
 ) -> None:
     for make in ONCE.values():
-        world.start_case(again_routes(world, kind, send))
+        world.start_case(again_routes(world, kind))
         with pytest.raises(UnrewindableBodyError):
             send("PUT", "/start", body=make(), retries=Retry(3))
         assert [r.body for r in world.requests()] == [b"body"]
         counts["used up"] += 1
 
 
-@pytest.mark.parametrize("kind", AGAINS)
+@in_each_way
 def test_a_body_that_can_be_sent_again_is_sent_whole(
     world: World, send: Send, counts: Counter[str], kind: str
 ) -> None:
     for make in AGAIN.values():
-        world.start_case(again_routes(world, kind, send))
+        world.start_case(again_routes(world, kind))
         assert send("PUT", "/start", body=make(), retries=Retry(3)).status == 200
         assert [r.body for r in world.requests()] == [b"body", b"body"]
         counts["sent again"] += 1
