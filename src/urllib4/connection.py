@@ -440,7 +440,12 @@ class HTTPConnection(http.client.HTTPConnection):
         stream = self._stream
         if stream is not None and stream._start != stream._end:  # `buffered`
             return False
-        return not self._is_readable() or self._heard_only_of_tls()
+        try:
+            return not self._is_readable() or self._heard_only_of_tls()
+        except ValueError:
+            if self.sock.fileno() < 0:  # somebody closed it behind our back
+                return False
+            raise
 
     def _is_readable(self) -> bool:
         """Tell whether a receive would return at once.

@@ -943,14 +943,13 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             if response._is_whole:
                 lease.end(True)
                 return
-            response._connection = conn
             stream = getattr(conn, "_stream", None)
             if stream is not None and stream.deadline is not None:
                 # Timeout.total ends with the answer; a body read later has only the deadline.
                 stream.deadline = None if call.deadline is None else call.deadline.at
                 if call.deadline is None and conn.sock is not None:
                     conn.sock.settimeout(conn.timeout)
-            response._on_finish(lease.end, call.bounds)
+            response._on_finish(conn, lease.end, call.bounds)
         else:
             # Somebody's own response class: it cannot tell us when it is done, and must not give
             # back by itself what we have given back already.

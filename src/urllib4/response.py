@@ -565,14 +565,18 @@ class HTTPResponse(BaseHTTPResponse):
 
     # -- the end of the exchange -----------------------------------------------------------
 
-    def _on_finish(self, release: Callable[[bool], None], bounds: Bounds | None) -> None:
-        """Tell the response what to call, once, when it is done with its connection.
+    def _on_finish(
+        self, connection: Any, release: Callable[[bool], None], bounds: Bounds | None
+    ) -> None:
+        """Give the response its connection, and what to call, once, when it is done with it.
 
         :param release: takes whether the connection may carry another exchange.
         :param bounds: what may end reading from outside; for the error when it does.
         """
         self._bounds = bounds
+        # In this order: interrupted in between, it must not give back what it has no lease of.
         self._release = release
+        self._connection = connection
         if self._is_complete():
             original = self._original_response
             if isinstance(original, Http1Response) and not original.isclosed():

@@ -27,6 +27,7 @@ from tests.hostile.effort import SEED, stride
 from tests.hostile.interrupts import Injector
 from urllib4 import CancelToken, HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout, _idle
 from urllib4.exceptions import HTTPError
+from urllib4.response import HTTPResponse
 
 ERRORS = (KeyboardInterrupt, SystemExit, MemoryError)
 
@@ -268,6 +269,51 @@ def test_an_exception_while_tls_is_set_up_loses_nothing(
                 break
             counts[outcome] += 1
         trial.settle()
+
+
+def test_a_response_that_was_not_handed_over_gives_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody (a tracer) still has it, and closes it while another exchange has the slot."""
+    kept: list[HTTPResponse] = []
+
+    def interrupted(self: HTTPResponse, *args: object) -> None:
+        kept.append(self)
+        raise KeyboardInterrupt
+
+    with (
+        CountingServer(answer) as server,
+        HTTPConnectionPool(server.host, server.port, maxsize=1, block=True) as pool,
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(HTTPResponse, "_on_finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                pool.request("GET", "/long", preload_content=False)
+        held = pool.request("GET", "/long", preload_content=False)
+
+        kept[0].close()
+
+        assert pool.pool.qsize() == 0, "two connections for one slot"
+        held.close()
+        assert pool.pool.qsize() == 1
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_idle_connection_whose_socket_was_closed_is_not_used(
+    certs: Certificates, tls: bool
+) -> None:
+    """By a signal handler or a test's clean-up, behind the back of the connection."""
+    context = certs.server_context() if tls else None
+    cls = HTTPSConnectionPool if tls else HTTPConnectionPool
+    options: dict[str, Any] = {"ca_certs": certs.ca_file} if tls else {}
+    with (
+        CountingServer(answer, tls=context) as server,
+        cls(server.host, server.port, maxsize=1, block=True, **options) as pool,
+    ):
+        pool.request("GET", "/first")
+        pool.pool.queue[-1].sock.close()
+        assert not pool.pool.queue[-1].is_connected
+        assert pool.request("GET", "/after", retries=False).data == b"/after"
 
 
 # -- somebody waits --------------------------------------------------------------------------------
