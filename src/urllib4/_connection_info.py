@@ -71,8 +71,10 @@ def endpoints_of(sock: Any) -> Endpoints:
 
     Sockets of others need not know any of the methods.
     """
-    peer = _ask(sock, "getpeername")
-    local = _ask(sock, "getsockname")
+    try:
+        peer, local = sock.getpeername(), sock.getsockname()
+    except (OSError, AttributeError, TypeError):
+        peer, local = _ask(sock, "getpeername"), _ask(sock, "getsockname")
     if not hasattr(sock, "getpeercert"):
         return Endpoints(peer, local)
     cipher = _ask(sock, "cipher")

@@ -137,12 +137,11 @@ _OWN_SSL_WRAP_SOCKET = ssl_wrap_socket
 _OWN_CREATE_CONNECTION = _connection.create_connection
 
 #: The keywords that decide how a socket is opened (``_dialing``).
-DIALING_KEYWORDS = frozenset(
-    {
-        "resolver", "address_filter", "socket_family", "tcp_keepalive", "source_interface",
-        "socket_path", "attempt_delay",
-    }
+DIALING_KEYWORDS = (
+    "resolver", "address_filter", "socket_family", "tcp_keepalive", "source_interface",
+    "socket_path", "attempt_delay",
 )  # fmt: skip
+_NOT_GIVEN = (None,) * len(DIALING_KEYWORDS)
 
 #: The schemes of URLs that name a Unix domain socket, and that of the requests to it.
 UNIX_SCHEMES = {"http+unix": "http", "https+unix": "https"}
@@ -154,7 +153,7 @@ def check_dialing(options: Mapping[str, Any], *, proxy: bool = False) -> Dialing
     :param proxy: there is a proxy.
     :raises TypeError, ValueError: one of them is wrong; the text names it.
     """
-    if DIALING_KEYWORDS.isdisjoint(options):
+    if options.keys().isdisjoint(DIALING_KEYWORDS):
         return None
     from ._dialing import Dialing, checked  # few programs decide anything
 
@@ -277,17 +276,13 @@ class HTTPConnection(http.client.HTTPConnection):
         self.socket_options = socket_options
         self.proxy = proxy
         self.proxy_config = proxy_config
-        dialing = {
-            "resolver": resolver,
-            "address_filter": address_filter,
-            "socket_family": socket_family,
-            "tcp_keepalive": tcp_keepalive,
-            "source_interface": source_interface,
-            "socket_path": socket_path,
-            "attempt_delay": attempt_delay,
-        }
-        if any(value is not None for value in dialing.values()):
-            self._dialing = check_dialing(dialing, proxy=proxy is not None)
+        ways = (
+            resolver, address_filter, socket_family, tcp_keepalive, source_interface, socket_path,
+            attempt_delay,
+        )  # fmt: skip
+        if ways != _NOT_GIVEN:
+            given = dict(zip(DIALING_KEYWORDS, ways, strict=True))
+            self._dialing = check_dialing(given, proxy=proxy is not None)
         watch(self)
 
     def _after_fork_in_child(self) -> None:

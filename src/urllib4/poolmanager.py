@@ -257,7 +257,7 @@ _KNOWN_KEYWORDS = (
     _parameters(HTTPConnectionPool, HTTPSConnectionPool, HTTPSConnection)
     | frozenset(SSL_KEYWORDS)
     | frozenset(LIMIT_KEYWORDS)
-    | DIALING_KEYWORDS
+    | frozenset(DIALING_KEYWORDS)
     | {"scheme", "host", "port", "strict", "_socks_options"}
 )
 # Keywords that were warned about already; add() and `in` are single steps.

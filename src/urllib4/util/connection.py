@@ -7,7 +7,6 @@ assign them to force IPv4, or to have names resolved in another way.
 from __future__ import annotations
 
 import functools
-import ipaddress
 import socket
 import threading
 import time
@@ -92,20 +91,29 @@ def create_connection(
 
         candidates = permitted(candidates, address_filter)
 
-    def make(candidate: Any) -> socket.socket:
-        return _make_socket(candidate, source_address, socket_options, source_interface)
-
-    def left() -> float | None:
-        return limit if deadline is None else deadline - clock()
-
     if len(candidates) == 1:
-        sock = _connect(make(candidates[0]), candidates[0][4], left(), cancel)
+        sock = _make_socket(candidates[0], source_address, socket_options, source_interface)
+        left = limit if deadline is None else deadline - clock()
+        _connect(sock, candidates[0][4], left, cancel)
     else:
         from ._eyeballs import Rules, connect_first  # few hosts need it
 
-        sock = connect_first(host, candidates, Rules(make, left, cancel, attempt_delay, clock))
-    sock.settimeout(limit)
+        rules = Rules(
+            lambda one: _make_socket(one, source_address, socket_options, source_interface),
+            lambda: limit if deadline is None else deadline - clock(),
+            cancel,
+            attempt_delay,
+            clock,
+        )
+        sock = connect_first(host, candidates, rules)
+    _set_timeout(sock, limit)
     return sock
+
+
+def _set_timeout(sock: socket.socket, timeout: float | None) -> None:
+    # Setting what is set already is a system call for nothing (benchmark ``newconn``).
+    if sock.gettimeout() != timeout:
+        sock.settimeout(timeout)
 
 
 def _make_socket(
@@ -138,7 +146,7 @@ def _connect(
     try:
         if left is not None and left <= 0:
             raise TimeoutError("timed out")
-        sock.settimeout(left)
+        _set_timeout(sock, left)
         if cancel is not None:
             cancel.check("connecting")
         sock.connect(sockaddr)
@@ -170,6 +178,9 @@ def _look_up(
     limits.
     """
     family = allowed_gai_family() if family is None else family
+    if timeout is None and cancel is None and resolver is None:
+        # What most do, by the shortest way (benchmark ``newconn``).
+        return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
     literal = _is_literal(host)
     look_up: Callable[[], Any]
     if resolver is None or literal:
@@ -228,9 +239,10 @@ class _Lookup:
 
 def _is_literal(host: str) -> bool:
     """Tell whether `host` is an address already."""
+    bare = host.partition("%")[0]
     try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
+        socket.inet_pton(socket.AF_INET6 if ":" in bare else socket.AF_INET, bare)
+    except (OSError, ValueError):
         return False
     return True
 
