@@ -25,6 +25,7 @@ server: Any = None
 certificates: Any = None
 proxy: Any = None
 socks: Any = None
+tls_proxy: Any = None
 
 _running = contextlib.ExitStack()
 
@@ -37,7 +38,7 @@ def setup(app: Any) -> dict[str, Any]:
 
 
 def _start(app: Any) -> None:
-    global certificates, proxy, server, socks
+    global certificates, proxy, server, socks, tls_proxy
     if app.builder.name != "doctest":
         return
     # Handshakes that fail and clients that leave early are part of the show.
@@ -47,7 +48,10 @@ def _start(app: Any) -> None:
     certificates.server = certificates.issue("docs", *names)
     server = _running.enter_context(DummyServer(certificates))
     known = {(name, port): _local_address(name, port) for name in PROXIED for port in (80, 443)}
-    proxy = _running.enter_context(Proxy(credentials="ann:secret", resolve=known))
+    options: Any = {"credentials": "ann:secret", "resolve": known}
+    options["tunnel_headers"] = ["Via: 1.1 proxy.example.com"]
+    proxy = _running.enter_context(Proxy(**options))
+    tls_proxy = _running.enter_context(Proxy(tls=certificates.server_context(), **options))
     socks = _running.enter_context(SocksProxy(credentials=("ann", "secret"), resolve=known))
     _change_environment()
     original = connection.create_connection
@@ -86,6 +90,8 @@ def _local_address(host: str, port: int) -> tuple[str, int]:
         raise ConnectionRefusedError(111, "Connection refused")
     if host == "proxy.example.com":
         return "127.0.0.1", proxy.port
+    if host == "tls-proxy.example.com":
+        return "127.0.0.1", tls_proxy.port
     if host == "socks.example.com":
         return "127.0.0.1", socks.port
     url = urls.get(host) or (server.https_url if port == 443 else server.http_url)

@@ -60,6 +60,9 @@ class Proxy:
     Not to be changed once made.  Hashable; equal if all of this is.  The repr shows the URL without
     credentials, and nothing else.
 
+    :ivar url: scheme, host and port as a :class:`~urllib4.util.url.Url`, without credentials.
+    :ivar headers: what is sent to the proxy only, credentials included.
+
     .. versionadded:: 4.0
     """
 
@@ -83,10 +86,8 @@ class Proxy:
             shown = _without_any_userinfo(str(url))
             raise LocationValueError(f"the proxy URL has no host: {shown!r}")
         port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
-        #: Scheme, host and port; without credentials.
         self.url = Url(parsed.scheme, None, parsed.host, port)
         self._auth = parsed.auth
-        #: What is sent to the proxy only.
         self.headers = HTTPHeaderDict(headers)
         if parsed.auth and not self.is_socks and PROXY_AUTHORIZATION not in self.headers:
             self.headers[PROXY_AUTHORIZATION] = basic_authorization(parsed.auth)
