@@ -42,6 +42,7 @@ from .exceptions import (
     MaxRetryError,
     ProxySchemeUnknown,
     URLSchemeUnknown,
+    _without_any_userinfo,
 )
 from .response import BaseHTTPResponse
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
@@ -748,7 +749,8 @@ class ProxyManager(PoolManager):
         if proxy.scheme not in ("http", "https"):
             raise ProxySchemeUnknown(proxy.scheme)
         if not proxy.host:
-            raise LocationValueError("the proxy URL has no host")
+            shown = _without_any_userinfo(proxy.url)
+            raise LocationValueError(f"the proxy URL has no host: {shown!r}")
         if not proxy.port:
             proxy = proxy._replace(port=port_by_scheme.get(proxy.scheme, 80))
         self.proxy_headers: Mapping[str, str] = proxy_headers or {}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from io import BytesIO
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -169,6 +174,27 @@ def test_a_callable_that_names_a_bad_proxy(url: str) -> None:
     ):
         manager.request("GET", "http://example.com/")
     assert "secret" not in str(caught.value)
+
+
+def test_a_unix_socket_is_reached_directly(tmp_path: Path) -> None:
+    """No proxy could: it is on this machine."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            end, _ = listener.accept()
+            with end:
+                end.recv(65536)
+                end.sendall(ok(b"near"))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with PoolManager(proxies={"all": "http://127.0.0.1:1"}, retries=False) as manager:
+            url = f"http+unix://{quote(str(path), safe='')}/x"
+            assert manager.request("GET", url).data == b"near"
+        thread.join()
 
 
 # -- the environment -----------------------------------------------------------------------------
@@ -421,6 +447,44 @@ def test_a_body_that_cannot_be_sent_again_leaves_the_407(origin: CountingServer)
         again = manager.request("POST", url, body=[b"a", b"b"], headers=headers)
         assert (again.status, len(ask.challenges)) == (200, 1)
     assert [exchange.body for exchange in origin.exchanges] == [b"ab"]
+
+
+def test_a_file_is_sent_again_from_where_it_stood(origin: CountingServer) -> None:
+    body = BytesIO(b"not this|but this")
+    body.seek(9)
+    with (
+        Proxy(credentials="ann:secret") as proxy,
+        ProxyManager(proxy.url, proxy_auth=Asked(ANN)) as manager,
+    ):
+        headers = {"Content-Length": "8"}
+        response = manager.request("PUT", f"{origin.url}/x", body=body, headers=headers)
+        assert response.status == 200
+    assert [exchange.body for exchange in origin.exchanges] == [b"but this"]
+
+
+def test_many_threads_share_what_the_proxy_accepted(origin: CountingServer) -> None:
+    """Nobody is refused for good, and the program is asked once a thread at most."""
+    threads = 8
+    ask = Asked(*[ANN] * threads)
+    ready = threading.Barrier(threads)
+    statuses = []
+    with (
+        Proxy(credentials="ann:secret") as proxy,
+        PoolManager(proxies=lambda url: proxy.url, proxy_auth=ask, maxsize=threads) as manager,
+    ):
+
+        def work() -> None:
+            ready.wait(10)
+            statuses.extend(manager.request("GET", f"{origin.url}/x").status for _ in range(3))
+
+        workers = [threading.Thread(target=work) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert len(manager.pools) == 1
+    assert statuses == [200] * 3 * threads
+    assert 1 <= len(ask.challenges) <= threads
 
 
 def test_an_answer_that_cannot_be_sent(origin: CountingServer) -> None:

@@ -305,6 +305,13 @@ def test_a_bad_proxy_is_refused_at_once(value: Any, error: type[Exception], text
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["http://", "http://ann:secret@", "https:///path"])
+def test_the_proxy_of_a_manager_has_a_host(url: str) -> None:
+    with pytest.raises(LocationValueError, match="the proxy URL has no host: 'http") as caught:
+        ProxyManager(url)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("proxies", ["http://ann:secret@p:1", 5, [PROXY], b"env"], ids=str)
 def test_proxies_of_another_kind_are_refused(proxies: Any) -> None:
     with pytest.raises(TypeError, match='a mapping, a callable, or "env"') as caught:
