@@ -19,6 +19,18 @@ _REMEMBERED = 256
 _ASKED_URL = "_asked_url"
 
 
+# The pool keywords that are a way.
+_WAY = ("_proxy", "_proxy_headers", "_proxy_config", "_socks_options")
+
+
+# What goes through proxies.
+_ROUTED = frozenset(("http", "https"))
+
+
+def _hashable(value: Any) -> Any:
+    return frozenset(value.items()) if isinstance(value, Mapping) else value
+
+
 class Router:
     """Finds the way to a target and writes it into the keywords of its pool.
 
@@ -56,27 +68,39 @@ class Router:
         if url is None:
             host = context["host"]
             host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-            url = Url(context["scheme"], None, host, context["port"])
+            url = Url(context["scheme"], None, host, context.get("port"))
+        if {url.scheme, context["scheme"].lower()} - _ROUTED:
+            return  # a Unix domain socket, which no proxy reaches, or nothing that we know
         chosen = self._choose(url)
-        if chosen is None:
-            return
+        if chosen is not None:
+            self._way_through(chosen).apply(context)
+
+    def _way_through(self, chosen: Any) -> _Way:
+        if not isinstance(chosen, (str, tuple)):
+            chosen = as_proxy(chosen)  # complains, or it is one
         way = self._ways.get(chosen)
         if way is None:
             proxy = as_proxy(chosen)
             assert proxy is not None
             way = self._ways.setdefault(chosen, _Way(proxy, self._proxy_auth))
-        way.apply(context)
+        return way
 
     @staticmethod
-    def way_in(context: Mapping[str, Any]) -> Any:
+    def way_in(context: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return what tells the way in `context` from others; hashable."""
-        headers, socks = context.get("_proxy_headers"), context.get("_socks_options")
-        return (
-            context.get("_proxy"),
-            context.get("_proxy_config"),
-            None if headers is None else frozenset(headers.items()),
-            None if socks is None else frozenset(socks.items()),
-        )
+        return tuple(_hashable(context.get(name)) for name in _WAY)
+
+    @staticmethod
+    def write_way_of(pool_key: Any, context: dict[str, Any]) -> Any:
+        """Write the way in a key of a pool into `context`; return the key without it."""
+        if type(pool_key) is tuple:
+            pool_key, way = pool_key
+        else:
+            way = [getattr(pool_key, f"key_{name}", None) for name in _WAY]
+        for name, value in zip(_WAY, way, strict=True):
+            if value is not None:
+                context[name] = dict(value) if isinstance(value, frozenset) else value
+        return pool_key
 
     @staticmethod
     def wants_whole_url(pool: Any, url: Url) -> bool:

@@ -430,8 +430,6 @@ class PoolManager(RequestMethods):
             port = port_by_scheme.get(context["scheme"].lower(), 80)
         context["port"] = port
         context["host"] = host
-        if self._router is not None and "socket_path" not in (pool_kwargs or ()):
-            self._router.apply(context)
         return self.connection_from_context(context)
 
     def connection_from_context(self, request_context: dict[str, Any]) -> Any:
@@ -448,6 +446,8 @@ class PoolManager(RequestMethods):
             request_context.pop("strict")
         if "scheme" not in request_context:
             raise KeyError("the request context has no 'scheme'")
+        if self._router is not None:
+            self._router.apply(request_context)
         scheme = request_context["scheme"].lower()
         key_fn = self.key_fn_by_scheme.get(scheme)
         if not key_fn:
@@ -481,6 +481,8 @@ class PoolManager(RequestMethods):
 
     def _context_of_key(self, pool_key: Any) -> dict[str, Any]:
         context = self.connection_pool_kw.copy()
+        if self._router is not None:
+            pool_key = self._router.write_way_of(pool_key, context)
         for name in ("scheme", "host", "port"):
             prefixed = f"key_{name}"
             context[name] = getattr(pool_key, prefixed if hasattr(pool_key, prefixed) else name)
@@ -596,6 +598,8 @@ class PoolManager(RequestMethods):
             raise URLSchemeUnknown(url.scheme or "")
         unix = split(url, scheme)
         options = {**(pool_kwargs or {}), "socket_path": unix.socket_path}
+        if self._router is not None:
+            options[ASKED_URL] = url
         if self._merge_pool_kwargs(options).get("address_filter") is not None:
             raise AddressBlockedError(None, unix.socket_path, "a Unix domain socket")
         pool = self.connection_from_host("localhost", scheme=scheme, pool_kwargs=options)

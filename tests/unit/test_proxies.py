@@ -19,6 +19,7 @@ from urllib4.exceptions import (
     LocationValueError,
     ProxySchemeUnknown,
     SecurityWarning,
+    URLSchemeUnknown,
 )
 from urllib4.poolmanager import HTTPSPoolKey, default_key_normalizer
 from urllib4.proxies import Proxy, chooser, from_environment
@@ -455,6 +456,29 @@ def test_a_key_class_without_a_proxy_does_not_mix_routes() -> None:
     assert len({id(pool) for pool in pools}) == 5
 
 
+@pytest.mark.parametrize("proxy", ["http://a:b@p:1", "socks5://a:b@p:1", None], ids=str)
+@pytest.mark.parametrize("own_keys", [False, True], ids=["usual-keys", "own-keys"])
+def test_all_ways_to_a_pool_are_routed(proxy: str | None, own_keys: bool) -> None:
+    """By a URL, a host, a context, or the key of a pool that was dropped meanwhile."""
+    manager = PoolManager(proxies=lambda url: proxy)
+    if own_keys:
+        manager.key_fn_by_scheme["https"] = partial(default_key_normalizer, HTTPSPoolKey)
+    pool = manager.connection_from_url("https://one.example/")
+    assert manager.connection_from_host("one.example", scheme="https") is pool
+    context = {"scheme": "https", "host": "one.example", "port": 443}
+    assert manager.connection_from_context(context) is pool
+
+    (key,) = manager.pools.keys()
+    assert manager.connection_from_pool_key(key) is pool
+    manager.clear()
+    again = manager.connection_from_pool_key(key)
+    assert again is not pool
+    assert type(again) is type(pool)
+    assert (again.host, again.port, again.proxy) == (pool.host, pool.port, pool.proxy)
+    assert dict(again.proxy_headers) == dict(pool.proxy_headers)
+    assert again.conn_kw == pool.conn_kw
+
+
 def test_a_callable_sees_the_url_without_credentials() -> None:
     seen: list[Url] = []
     manager = PoolManager(proxies=seen.append)
@@ -464,6 +488,19 @@ def test_a_callable_sees_the_url_without_credentials() -> None:
     assert seen == [Url("http", None, "[::1]", 8080), Url("https", None, "example.com", 443)]
 
 
+def test_a_scheme_that_nobody_knows_is_not_left_to_a_proxy() -> None:
+    manager = PoolManager(proxies={"all": PROXY})
+    for ask in (
+        lambda: manager.request("GET", "ftp://example.com/"),
+        lambda: manager.connection_from_url("ftp://example.com/"),
+        lambda: manager.connection_from_host("example.com", scheme="ftp"),
+    ):
+        with pytest.raises(URLSchemeUnknown):
+            ask()
+
+
 def test_a_callable_that_returns_nonsense() -> None:
-    with pytest.raises(TypeError, match="a proxy is a URL, a Proxy, or None, not int"):
-        PoolManager(proxies=lambda url: 5).connection_from_url("http://example.com/")
+    for nonsense in (5, [], b"http://p:1"):
+        manager = PoolManager(proxies=lambda url, answer=nonsense: answer)
+        with pytest.raises(TypeError, match="a proxy is a URL, a Proxy, or None, not"):
+            manager.connection_from_url("http://example.com/")
