@@ -756,6 +756,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         conn._call = call
         try:
             if call.route.kind == "tunnel" and conn.is_closed:
+                call.phase = "connecting"
                 self._open_tunnel(conn)
             elif call.route.kind == "forward":
                 _check_forwarded(conn, call.target)
