@@ -292,13 +292,11 @@ def test_noise(peer: SocksPeer, ca_file: str, count: Counter[str], name: str) ->
 
 
 @pytest.mark.parametrize("name", TALKS)
-def test_proxies_that_stall(
-    peer: SocksPeer, ca_file: str, count: Counter[str], scheme: str, name: str
-) -> None:
+def test_proxies_that_stall(peer: SocksPeer, ca_file: str, count: Counter[str], name: str) -> None:
     """At the start of the first and in the middle of the last reply."""
     talk = TALKS[name]
     last = len(talk.turns) - 1
-    with Client(peer, talk, scheme, ca_file) as client:
+    with Client(peer, talk, "http", ca_file) as client:
         for turn, data in ((0, b""), (last, talk.turns[last][1][:-1])):
             peer.wrong = turn, silent_after(data)
             if turn == 0:

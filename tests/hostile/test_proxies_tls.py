@@ -390,7 +390,7 @@ def test_handshakes_that_end_early(
 
 
 @pytest.mark.parametrize("hop", ["proxy", "target", "target behind TLS"])
-@pytest.mark.parametrize("size", [0, 1, 5, 200])
+@pytest.mark.parametrize("size", [0, 200])
 def test_handshakes_that_stall(
     authority: Authority, leaves: dict[str, Leaf], count: Counter[str], hop: str, size: int
 ) -> None:
