@@ -8,14 +8,17 @@ always in one list, that of the store or that of a lease, and :func:`_move` is o
 
 from __future__ import annotations
 
+import math
 import queue
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
 from typing import Any
 
 from ._cancel import CancelToken, interrupt
 from ._fork import watch
+from ._reuse import discard, is_open, mark
 from ._waiting import Waiters
 
 #: Seconds after which a thread that waits looks by itself whether there is an entry: an
@@ -51,7 +54,12 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
     :meth:`task_done` and :meth:`join` not supported.
 
     :ivar era: changes when the process is forked: older leases are the parent's.
+    :ivar due: when the first of the connections is to be given up, as seconds of the clock that
+        their pool goes by; ``math.inf``: never.
+    :ivar watcher: told when `due` changed; None: nobody looks by himself.
     """
+
+    watcher: Callable[[IdleStore], None] | None = None
 
     def __init__(self, maxsize: int = 0) -> None:
         super().__init__(maxsize)
@@ -60,6 +68,7 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
 
     def _start(self) -> None:
         self.era = object()
+        self.due = math.inf
         self._waiters = Waiters()
         self._ended = False
         # By thread: the list of the lease that it is taking or giving back an entry for.
@@ -72,6 +81,11 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         self._start()
         self._ended = ended
         self.queue[:] = [None] * self.maxsize
+
+    def __repr__(self) -> str:
+        entries = self.queue[:]
+        idle = sum(map(is_open, entries))
+        return f"{super().__repr__()[:-1]}: {idle} idle, {len(entries) - idle} free>"
 
     def qsize(self) -> int:
         """Return the number of entries."""
@@ -160,6 +174,56 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         self.tell()
         return [conn for conn in taken if conn is not None]
 
+    # -- what is kept for too long ---------------------------------------------------------
+
+    def idle(self) -> list[Any]:
+        """Return the connections that are open, the one that was used last at the end."""
+        return [conn for conn in self.queue[:] if is_open(conn)]
+
+    def make_due(self, until: float) -> None:
+        """Be looked at when `until` is over, or before; to be called after the connection is in.
+
+        Two threads may do so at once, and the one that writes last wins.  So each looks, after it
+        wrote, whether there is something due before.
+        """
+        earliest = until
+        while True:
+            self.due = until = earliest
+            earliest = min(map(_idle_until, self.queue[:]), default=until)
+            if earliest >= until:
+                break
+        if self.watcher is not None:
+            self.watcher(self)
+
+    def expire(self, now: float) -> None:
+        """Close the connections that were to be given up by `now`; their slots stay free."""
+        self.due = math.inf
+        earliest = math.inf
+        for conn in self.queue[:]:
+            until = _idle_until(conn)
+            if until > now or until == math.inf:
+                earliest = min(earliest, until)
+            elif self.remove(conn):
+                discard(conn, conn._life.expiry if conn._life is not None else "idle_timeout")
+        if earliest < math.inf:
+            self.make_due(earliest)
+
+    def remove(self, conn: Any) -> bool:
+        """Take `conn` out, whose slot stays free; return False if somebody else has it."""
+        try:
+            # One step, like `_move`: remove() returns None, which is the empty slot.
+            self.queue[:0] = map(self.queue.remove, (conn,))
+        except ValueError:
+            return False
+        return True
+
+    def settle(self) -> None:
+        """Look again at what is due, after connections were taken out."""
+        if self.due < math.inf:
+            self.expire(-math.inf)
+            if self.watcher is not None:
+                self.watcher(self)
+
     # -- giving back -----------------------------------------------------------------------
 
     def given_from(self, holder: list[Any]) -> None:
@@ -197,7 +261,12 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
             while len(self.queue) > self.maxsize:
                 surplus = self.queue.pop(0)
                 if surplus is not None:
-                    surplus.close()
+                    discard(surplus, "full")
+
+
+def _idle_until(conn: Any) -> float:
+    life = getattr(conn, "_life", None)
+    return math.inf if life is None else life.idle_until
 
 
 class Lease:
@@ -277,7 +346,9 @@ class Lease:
             # A waker may be waited for only if it could meet the next exchange.
             self._forget(wait=goes_on)
         if not goes_on and conn is not None:
-            conn.close()
+            if not reusable:
+                mark(conn, "failed")
+            discard(conn, "server_close" if getattr(conn, "_peer_closes", False) else "unclean")
         if not reusable:
             conn = None  # after a complete answer the object itself goes back, to connect anew
         store = self._store
@@ -308,7 +379,7 @@ class Lease:
         conn = self._holder[-1]
         if conn is not None:
             with suppress(Exception):
-                conn.close()
+                discard(conn, "forgotten")
         if self._store is None:
             self._holder.clear()
             self._pool._put_conn(None)

@@ -50,6 +50,7 @@ from ._http1.request import (
     request_plan,
 )
 from ._http1.stream import ByteStream
+from ._reuse import Life
 from ._tunnel import read_tunnel_answer
 from ._upload import Uploader, await_permission, receive_nowait
 from .exceptions import (
@@ -221,6 +222,8 @@ class HTTPConnection(http.client.HTTPConnection):
 
     # Values for subclasses that set up less than our constructor does.
     _stream: ByteStream | None = None
+    # Of the socket that is open now; None where no pool asked for it.
+    _life: Life | None = None
     _unsent = False
     # What the Host line was made of, and the line.
     _known_host: tuple[Any, bytes] = (None, b"")
@@ -289,6 +292,9 @@ class HTTPConnection(http.client.HTTPConnection):
         """Let go of the parent's socket: closing our copy sends nothing."""
         sock, self.sock = self.sock, None
         self._stream = None
+        life, self._life = self._life, None
+        if life is not None:
+            life.disown()
         if sock is not None:
             sock.close()
 
@@ -507,6 +513,12 @@ class HTTPConnection(http.client.HTTPConnection):
         return pending is None or not pending()
 
     @property
+    def _peer_closes(self) -> bool:
+        """Whether the peer said that the last answer is the last one here."""
+        response = self.__response
+        return response is not None and bool(response.will_close)
+
+    @property
     def has_connected_to_proxy(self) -> bool:
         """Whether the proxy was reached: an error after that is the target's.
 
@@ -542,6 +554,10 @@ class HTTPConnection(http.client.HTTPConnection):
             self._tunnel_host = None
             self._tunnel_port = None
             self._tunnel_scheme = None
+            life = self._life
+            if life is not None:
+                self._life = None
+                life.end()
 
     # -- bounds ----------------------------------------------------------------------------
 

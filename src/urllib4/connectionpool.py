@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import operator
 import queue
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -50,6 +52,7 @@ from ._http1.request import request_plan
 from ._idle import IdleStore, Lease
 from ._limits import LIMIT_KEYWORDS, Limits, take_limits
 from ._request_methods import RequestMethods
+from ._reuse import ALIASES, Ledger, Life, ReusePolicy, discard, take_policy, use_main_names
 from ._route import DIRECT, PROXY_AUTHORIZATION, Route, route_for
 from ._tls import check_pinning
 from ._tunnel import refusal_of
@@ -177,16 +180,21 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     :param port: default: that of the scheme.
     :param timeout: a :class:`Timeout` or seconds, for requests that are given none.
     :param maxsize: connections that are kept for reuse; as many as threads use the pool is
-        best.  0 keeps none.
+        best.  0 keeps none.  ``max_persistent_per_host`` is another name.
     :param block: never open more than `maxsize` connections; wait for one instead.
     :param headers: sent with every request that is given no headers of its own.
     :param retries: a :class:`Retry` or a number, for requests that are given none.
     :param conn_kw: further arguments of the connection class, and ``max_response_size`` (bytes of
         a body as it is sent), ``max_decoded_size`` (bytes of the content) and ``max_expansion``
         (how many times larger the content may be), by default without bounds: a response beyond
-        them is a :exc:`ResponseTooLargeError`.
+        them is a :exc:`ResponseTooLargeError`.  Also how connections are used again (see
+        :doc:`/connections`): ``idle_timeout`` (or ``cached_connection_timeout``; seconds that an
+        unused one is kept, 240; None: for ever), ``max_lifetime`` (seconds, None), ``max_requests``
+        (None), ``obey_keep_alive`` (True), ``persistent`` (True) and ``retry_stale`` (or
+        ``retry_automatically``; True).
     :raises LocationValueError: no host.
-    :raises ValueError: a bad `timeout`, or a `maxsize` that is no number of connections.
+    :raises ValueError: a bad `timeout`, a `maxsize` that is no number of connections, or one of
+        the others that makes no sense.
     :raises TypeError, ValueError: an option of connections about opening sockets is wrong.
 
     Safe to share between threads.
@@ -194,12 +202,16 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     :ivar pool: the :class:`queue.LifoQueue` of free slots, None after :meth:`close`.
     :ivar num_connections: connections made so far.
     :ivar num_requests: requests sent so far, retries included.
+    :ivar reuse: how connections are used again, as the keywords said it.
     """
 
     scheme: str | None = "http"
     ConnectionCls: Any = HTTPConnection
     #: What responses are wrapped in.
     ResponseCls: Any = HTTPResponse
+
+    # Tests go by a clock of their own.
+    _clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(
         self,
@@ -222,7 +234,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
                 FutureWarning,
             )
+        maxsize = _take_size(conn_kw, maxsize)
         _check_size(maxsize, block)
+        self.reuse: ReusePolicy = take_policy(conn_kw)
         self.limits: Limits | None = take_limits(conn_kw)
         check_dialing(conn_kw, proxy=_proxy is not None)
         self.timeout: Any = coerce_timeout(timeout)
@@ -243,6 +257,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         # handler, or a finaliser of a program, may send a request in the middle of another.
         self._lock = threading.RLock()
         self._retired = False
+        # What became of the connections.
+        self._ledger = Ledger()
         self.pool: Any = self._make_queue(maxsize)
         # The queue outlives the pool until its connections are closed.
         weakref.finalize(self, _close_idle_connections, self.pool)
@@ -250,6 +266,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.RLock()
+        self._ledger._reset()
         store = self.pool
         if store is not None and not isinstance(store, IdleStore):
             # Another's queue: its lock may be held by a thread that is not in this process.
@@ -264,6 +281,11 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         store = queue_class(maxsize)
         for _ in range(maxsize):
             store.put(None)
+        if self.reuse.on_time and isinstance(store, IdleStore):
+            # On first use: it makes a thread, which most programs do not need.
+            from ._reaper import REAPER
+
+            store.watcher = REAPER.look_after
         return store
 
     # -- connections -----------------------------------------------------------------------
@@ -321,9 +343,11 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 conn.close()
             _put_slot(store)
             raise ClosedPoolError(self, "Pool is closed.")
-        if conn is not None and is_connection_dropped(conn):
-            log.debug("Resetting dropped connection: %s", self.host)
-            conn.close()
+        now = self._clock()
+        if conn is not None:
+            self._reset_if_unusable(conn, now)
+        if now >= getattr(store, "due", math.inf):
+            store.expire(now)
         if conn is not None:
             return conn
         try:
@@ -333,14 +357,28 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 _put_slot(store)
             raise
 
+    def _reset_if_unusable(self, conn: Any, now: float) -> None:
+        """Close an idle connection that was kept for too long, or that the peer closed."""
+        life = getattr(conn, "_life", None)
+        if life is not None and now >= life.idle_until:
+            log.debug("Resetting expired connection (%s): %s", life.expiry, self.host)
+            discard(conn, life.expiry)
+        elif is_connection_dropped(conn):
+            log.debug("Resetting dropped connection: %s", self.host)
+            discard(conn, "dropped")
+
     def _put_conn(self, conn: Any) -> None:
         """Give a connection back, or the slot of one that was closed (None).
 
         :raises FullPoolError: there are more than ``maxsize`` and `block` is on.
         """
         store = self.pool
-        if conn is not None and (store is None or self._retired):
-            conn.close()
+        life = None
+        if conn is not None:
+            if store is None or self._retired:
+                discard(conn, "pool_closed")
+            else:
+                life = self._let_rest(conn)
         if store is None:
             return
         try:
@@ -348,7 +386,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         except queue.Full:
             if conn is None:
                 return
-            conn.close()
+            discard(conn, "full")
             if self.block:
                 raise FullPoolError(
                     self, "Pool reached maximum size and no more connections are allowed."
@@ -359,9 +397,25 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 store.qsize(),
             )
             return
+        if life is not None and life.idle_until < getattr(store, "due", 0.0):
+            store.make_due(life.idle_until)
         if conn is not None and (self.pool is None or self._retired):
             # close() or retire() may have run between our first look and the put.
             _empty_idle_slots(store)
+
+    def _let_rest(self, conn: Any) -> Life | None:
+        """Start the time that `conn` may be idle; None where it is closed, or not ours."""
+        life: Life | None = getattr(conn, "_life", None)
+        if life is not None:
+            reason = (
+                life.rest(self._clock(), self.reuse) if self.reuse.persistent else "not_persistent"
+            )
+            if reason is not None:
+                discard(conn, reason)
+                return None
+        elif not self.reuse.persistent:
+            conn.close()
+        return life
 
     def _validate_conn(self, conn: Any) -> None:
         """Called before each request is sent on `conn`; connects what has to be verified."""
@@ -639,6 +693,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     ) -> Mapping[str, str]:
         if headers is None:
             headers = self.headers
+        if not self.reuse.persistent:
+            headers = _with_close(headers)
         if route is DIRECT or not route.proxy_headers_with_requests:
             return headers
         proxy_headers = self._headers_for_proxy()
@@ -782,8 +838,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         while True:
             auth = self._proxy_auth
             sent = None if auth is None else auth.authorization
+            self._note_opening(conn)
             try:
-                return self._prepare_proxy(conn)
+                self._prepare_proxy(conn)
+                return _note_opened(conn)
             except HeadTooLargeError as error:
                 # The proxy's head, which is no reason to give the target up for good.
                 raise _proxy_error(error, None) from error
@@ -864,6 +922,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _connect(self, conn: Any, url: str) -> None:
         """Connect and validate, so that what fails here is known to have sent nothing."""
         try:
+            fresh = getattr(conn, "sock", conn) is None
+            if fresh:
+                self._note_opening(conn)
             try:
                 self._validate_conn(conn)
                 if conn.is_closed:
@@ -879,6 +940,15 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             if failure is error:
                 raise
             raise failure from error
+        if fresh:
+            _note_opened(conn)
+
+    def _note_opening(self, conn: Any) -> None:
+        """Write into the books that `conn` is about to connect."""
+        if isinstance(conn, HTTPConnection) and conn._life is None:
+            self._ledger.note("created")
+            conn._life = life = Life(self.reuse, self._clock(), self._ledger.note)
+            life.reason = "connect_failed"
 
     def _send(
         self,
@@ -933,8 +1003,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
     def _hand_over(self, call: Call, response: Any, conn: Any, lease: Lease) -> None:
         """Let the response end the lease of its connection when it is done with it."""
-        if isinstance(response, HTTPResponse) and response._retries is not call.retries:
-            response.retries = call.retries
+        if isinstance(response, HTTPResponse):
+            if response._retries is not call.retries:
+                response.retries = call.retries
+            life = getattr(conn, "_life", None)
+            if life is not None:
+                life.answered(response.headers, self.reuse)
         response._pool = self
         preloaded = call.options.get("preload_content", True)
         if preloaded and getattr(response, "_original_response", None) is None:
@@ -1146,6 +1220,30 @@ def check_unused(body_pos: Any) -> None:
         )
 
 
+def _take_size(options: dict[str, Any], maxsize: int) -> int:
+    """Replace aliases among the options, and return the size under whichever name it is given."""
+    if not ALIASES.keys().isdisjoint(options):
+        if maxsize != 1:
+            options["maxsize"] = maxsize
+        use_main_names(options)
+        maxsize = options.pop("maxsize", maxsize)
+    return maxsize
+
+
+def _with_close(headers: Mapping[str, str]) -> HTTPHeaderDict:
+    """Return `headers` and, unless they say something about the connection, that it ends."""
+    result = HTTPHeaderDict(headers)
+    if "connection" not in result:
+        result["Connection"] = "close"
+    return result
+
+
+def _note_opened(conn: Any) -> None:
+    life = getattr(conn, "_life", None)
+    if life is not None:
+        life.reason = None
+
+
 def _check_size(maxsize: Any, block: bool) -> None:
     if not isinstance(maxsize, int) or isinstance(maxsize, bool) or maxsize < 0:
         raise ValueError(f"maxsize is a number of connections, at least 0, not {maxsize!r}")
@@ -1194,7 +1292,8 @@ def _empty_idle_slots(store: Any) -> None:
     """Close the connections in the queue; their slots stay free."""
     if isinstance(store, IdleStore):
         for conn in store.take_connections():
-            conn.close()
+            discard(conn, "pool_closed")
+        store.settle()
     else:
         for _ in range(_close_idle_connections(store)):
             _put_slot(store)
@@ -1207,10 +1306,12 @@ def _close_idle_connections(store: Any) -> int:
         try:
             conn = store.get(block=False)
         except queue.Empty:
+            if isinstance(store, IdleStore):
+                store.settle()
             return count
         count += 1
         if conn is not None:
-            conn.close()
+            discard(conn, "pool_closed")
 
 
 def absolute_target(url: Url) -> str:

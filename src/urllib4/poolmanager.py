@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -19,6 +20,7 @@ from ._follow_up import FOLLOWED_BY_CALLER, after_response, as_retry, redirected
 from ._fork import watch
 from ._limits import LIMIT_KEYWORDS
 from ._request_methods import RequestMethods
+from ._reuse import ALIASES, REUSE_KEYWORDS, take_policy, use_main_names
 from ._route import PROXY_AUTHORIZATION, route_for
 from ._tls import check_pinning
 from .connection import (
@@ -134,6 +136,12 @@ class PoolKey(NamedTuple):
     key_source_interface: str | None = None
     key_socket_path: Any = None
     key_attempt_delay: float | None = None
+    key_idle_timeout: float | None = None
+    key_max_lifetime: float | None = None
+    key_max_requests: int | None = None
+    key_obey_keep_alive: bool | None = None
+    key_persistent: bool | None = None
+    key_retry_stale: bool | None = None
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self._asdict().items() if value is not None}
@@ -214,6 +222,8 @@ def default_key_normalizer(key_class: Any, request_context: Mapping[str, Any]) -
             context[name] = tuple(context[name])
     if context.get("blocksize") is None:
         context["blocksize"] = _DEFAULT_BLOCKSIZE
+    if context.get("idle_timeout", 0) is None:
+        context["idle_timeout"] = math.inf  # None in a key: nothing was asked for
     get = context.get
     return key_class(*[get(keyword) for keyword in _keywords(key_class._fields)])
 
@@ -259,6 +269,8 @@ _KNOWN_KEYWORDS = (
     | frozenset(SSL_KEYWORDS)
     | frozenset(LIMIT_KEYWORDS)
     | frozenset(DIALING_KEYWORDS)
+    | frozenset(REUSE_KEYWORDS)
+    | frozenset(ALIASES)
     | {"scheme", "host", "port", "strict", "_socks_options"}
 )
 # Keywords that were warned about already; add() and `in` are single steps.
@@ -330,6 +342,8 @@ class PoolManager(RequestMethods):
         )
         checked_session_cache(connection_pool_kw.get("tls_session_cache"))
         check_dialing(connection_pool_kw, proxy=connection_pool_kw.get("_proxy") is not None)
+        use_main_names(connection_pool_kw)
+        take_policy(dict(connection_pool_kw))  # for its errors
         self.connection_pool_kw = connection_pool_kw
         self.pools: RecentlyUsedContainer[Any, Any] = RecentlyUsedContainer(
             num_pools, dispose_func=_retire
@@ -499,6 +513,9 @@ class PoolManager(RequestMethods):
 
     def _merge_pool_kwargs(self, override: dict[str, Any] | None) -> dict[str, Any]:
         merged = self.connection_pool_kw.copy()
+        if override and not ALIASES.keys().isdisjoint(override):
+            override = dict(override)
+            use_main_names(override)
         for name, value in (override or {}).items():
             if value is None:
                 merged.pop(name, None)

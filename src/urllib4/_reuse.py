@@ -1,0 +1,275 @@
+"""How long a connection is kept and used again, and what became of those that are not any more.
+
+RFC 9112, 9.3 to 9.6.  Nothing here opens or closes a socket.  What ends connections may run in the
+garbage collector or a signal handler, so nothing here waits for a lock.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+#: How long an idle connection is kept where nothing else is asked for, seconds.  Home routers and
+#: cloud gateways forget connections after 4 to 6 minutes.
+DEFAULT_IDLE_TIMEOUT = 240.0
+
+#: A server that says it closes after so many idle seconds has its answer on the way for a while: a
+#: connection is given up that much earlier, seconds.
+KEEP_ALIVE_MARGIN = 1.0
+
+#: Other spellings of keywords, those of an older pool of the same kind.
+ALIASES = {
+    "cached_connection_timeout": "idle_timeout",
+    "max_persistent_per_host": "maxsize",
+    "retry_automatically": "retry_stale",
+}
+
+#: The keywords of pools and managers.
+REUSE_KEYWORDS = (
+    "idle_timeout", "max_lifetime", "max_requests", "obey_keep_alive", "persistent", "retry_stale",
+)  # fmt: skip
+
+# Longer numbers are no number of seconds or requests that anybody means.
+_PARAMETER = re.compile(r'(timeout|max)[ \t]*=[ \t]*"?([0-9]{1,9})"?', re.IGNORECASE)
+
+
+class ReusePolicy(NamedTuple):
+    """How a pool uses its connections again; as its keywords say it.
+
+    :ivar idle_timeout: seconds that an unused connection is kept; ``math.inf``: for ever.
+    :ivar max_lifetime: seconds after connecting from which on it is not used again; None: any.
+    :ivar max_requests: requests on one connection; None: any number.
+    :ivar obey_keep_alive: a server's ``Keep-Alive: timeout=, max=`` lowers these bounds.
+    :ivar persistent: connections are used again at all.
+    :ivar retry_stale: a request is sent again if a kept connection turns out to be closed.
+    :ivar on_time: connections are closed when `idle_timeout` is over even if the pool is not used
+        any more: it was asked for.
+    """
+
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT
+    max_lifetime: float | None = None
+    max_requests: int | None = None
+    obey_keep_alive: bool = True
+    persistent: bool = True
+    retry_stale: bool = True
+    on_time: bool = False
+
+
+def use_main_names(options: dict[str, Any]) -> None:
+    """Replace aliases among keyword arguments by the names that they stand for.
+
+    :raises TypeError: both spellings of one are given.
+    """
+    for alias in ALIASES.keys() & options.keys():
+        name = ALIASES[alias]
+        if name in options:
+            raise TypeError(f"{alias} is another name of {name}: give one of them")
+        options[name] = options.pop(alias)
+
+
+def take_policy(options: dict[str, Any]) -> ReusePolicy:
+    """Take the policy out of keyword arguments.
+
+    :raises ValueError: a value makes no sense; the message names the keyword.
+    """
+    given = {name: options.pop(name) for name in REUSE_KEYWORDS if name in options}
+    if not given:
+        return _DEFAULT_POLICY
+    asked = given.get("idle_timeout", DEFAULT_IDLE_TIMEOUT)
+    idle_timeout = _seconds("idle_timeout", asked)
+    return ReusePolicy(
+        math.inf if idle_timeout is None else idle_timeout,
+        _seconds("max_lifetime", given.get("max_lifetime")),
+        _count("max_requests", given.get("max_requests")),
+        _switch(given, "obey_keep_alive"),
+        _switch(given, "persistent"),
+        _switch(given, "retry_stale"),
+        "idle_timeout" in given and idle_timeout is not None and idle_timeout < math.inf,
+    )
+
+
+_DEFAULT_POLICY = ReusePolicy()
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    if value is None or (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    ):
+        return value
+    raise ValueError(f"{name} is a number of seconds above 0, or None, not {value!r}")
+
+
+def _count(name: str, value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError(f"{name} is a whole number of at least 1, or None, not {value!r}")
+
+
+def _switch(given: dict[str, Any], name: str) -> bool:
+    value = given.get(name, True)
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{name} is True or False, not {value!r}")
+
+
+def parse_keep_alive(value: str) -> tuple[int | None, int | None]:
+    """Return seconds and requests that a ``Keep-Alive`` field speaks of; None: it does not.
+
+    What is no number is ignored; of several numbers the smallest counts.
+    """
+    found: dict[str, int] = {}
+    for part in value.split(","):
+        match = _PARAMETER.fullmatch(part.strip())
+        if match is not None:
+            name, number = match[1].lower(), int(match[2])
+            found[name] = min(number, found.get(name, number))
+    return found.get("timeout"), found.get("max")
+
+
+class Ledger:
+    """Counts by name, exact between threads, finalisers and signal handlers; without a lock.
+
+    Its entries are names, and in front the totals of earlier ones.  ``append``, a copy and the
+    assignment of a slice are one step each, without a GIL too.
+    """
+
+    #: How many entries are added up when they are too many.
+    FOLD = 512
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        """Start anew, as the child after a fork has to."""
+        self._entries: list[Any] = []
+        self._folding = threading.Lock()  # one thread at a time adds up; nobody waits for it
+
+    def note(self, name: str) -> None:
+        """Count one more of `name`."""
+        entries = self._entries
+        entries.append(name)
+        if len(entries) > self.FOLD and self._folding.acquire(blocking=False):
+            try:
+                seen = entries[:]
+                entries[: len(seen)] = [_sum(seen)]
+            finally:
+                self._folding.release()
+
+    def totals(self) -> Counter[str]:
+        """Return how often each name was noted, as of one moment."""
+        return _sum(self._entries[:])
+
+
+def _sum(entries: list[Any]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for entry in entries:
+        if isinstance(entry, str):
+            total[entry] += 1
+        else:
+            total.update(entry)
+    return total
+
+
+class Life:
+    """What is known of one open connection: its age, its load, and how it ends.
+
+    Made when the connection is opened; belongs to whoever has the connection.
+
+    :param policy: of its pool.
+    :param now: seconds, monotonic.
+    :param on_end: called once with the reason when the connection is closed, or forgotten;
+        possibly by the garbage collector.
+
+    :ivar carried: answers received.
+    :ivar reason: why it is being closed, as far as anybody said so.
+    :ivar idle_since, idle_until: since when it is unused, and when it is to be given up.
+    :ivar expiry: which bound `idle_until` comes from.
+    """
+
+    __slots__ = (
+        "_bounded", "_keep_seconds", "_made_at", "_on_end", "_requests_left", "carried", "expiry",
+        "idle_since", "idle_until", "reason",
+    )  # fmt: skip
+
+    def __init__(self, policy: ReusePolicy, now: float, on_end: Any) -> None:
+        # list.pop() is one step: it decides who ends this.
+        self._on_end = [on_end]
+        self._made_at = now
+        self._requests_left: int | None = None
+        self._keep_seconds: float | None = None
+        self._bounded = policy.max_lifetime is not None or policy.max_requests is not None
+        self.carried = 0
+        self.reason: str | None = None
+        self.idle_since = now
+        self.idle_until = math.inf
+        self.expiry = "idle_timeout"
+
+    def answered(self, headers: Mapping[str, str], policy: ReusePolicy) -> None:
+        """Count an answer, and note what its ``Keep-Alive`` field asks for."""
+        self.carried += 1
+        if self._requests_left is not None:
+            self._requests_left -= 1
+        if policy.obey_keep_alive and "keep-alive" in headers:
+            seconds, requests = parse_keep_alive(headers["keep-alive"])
+            if seconds is not None:
+                self._keep_seconds = max(seconds - KEEP_ALIVE_MARGIN, seconds / 2)
+                self._bounded = True
+            if requests is not None:
+                self._requests_left = requests
+                self._bounded = True
+
+    def rest(self, now: float, policy: ReusePolicy) -> str | None:
+        """Start to be idle; return why the connection is rather to be closed, None: it is not."""
+        self.idle_since = now
+        self.idle_until = now + policy.idle_timeout
+        return self._rest_within_bounds(now, policy) if self._bounded else None
+
+    def _rest_within_bounds(self, now: float, policy: ReusePolicy) -> str | None:
+        if policy.max_requests is not None and self.carried >= policy.max_requests:
+            return "max_requests"
+        if self._requests_left is not None and self._requests_left <= 0:
+            return "keep_alive"
+        self.expiry = "idle_timeout"
+        if self._keep_seconds is not None and now + self._keep_seconds < self.idle_until:
+            self.idle_until, self.expiry = now + self._keep_seconds, "keep_alive"
+        if policy.max_lifetime is not None:
+            end = self._made_at + policy.max_lifetime
+            if end < self.idle_until:
+                self.idle_until, self.expiry = end, "max_lifetime"
+        return self.expiry if self.idle_until <= now else None
+
+    def end(self, default: str = "failed") -> None:
+        """Tell that the connection is closed; later calls do nothing."""
+        with suppress(IndexError):
+            self._on_end.pop()(self.reason or default)
+
+    def disown(self) -> None:
+        """Tell nobody: the connection is that of the parent of this process."""
+        self._on_end.clear()
+
+    def __del__(self) -> None:
+        if getattr(self, "_on_end", None):  # __init__ may have been interrupted
+            self.end("forgotten")
+
+
+def mark(conn: Any, reason: str) -> None:
+    """Note why `conn` is going to be closed, unless somebody knew before."""
+    life = getattr(conn, "_life", None)
+    if life is not None and life.reason is None:
+        life.reason = reason
+
+
+def discard(conn: Any, reason: str) -> None:
+    """Close a connection and let the books say why."""
+    mark(conn, reason)
+    conn.close()
+
+
+def is_open(conn: Any) -> bool:
+    """Tell whether an entry of a queue is a connection that is open."""
+    return conn is not None and getattr(conn, "sock", None) is not None
