@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from . import exceptions
 from ._cancel import CancelToken
 from ._deadline import Deadline
-from ._http1.request import RequestPlan
+from ._http1.request import RequestPlan, lower_name
 from ._limits import Limits
 from ._route import DIRECT
 from .exceptions import HTTPError, RequestCancelledError
@@ -52,6 +52,7 @@ class Call:
         do not ask.
     :ivar route: the way to the target.
     :ivar limits: how large an answer may be.
+    :ivar idempotent: the request may be sent twice, whatever its method; None: as the method says.
     :ivar extras: keywords of ``urlopen`` that urllib3 does not have, as they were given.
     :ivar challenges: those of a proxy that were answered for this call; None until the first.
     :ivar fixed: the limits of `timeout` on connecting and reading if they are all it has.
@@ -72,6 +73,7 @@ class Call:
     deadline: Deadline | None = None
     cancel: CancelToken | None = None
     expect_continue: float | None = None
+    idempotent: bool | None = None
     limits: Limits | None = None
     route = DIRECT
     extras: Mapping[str, Any] = MappingProxyType({})
@@ -105,6 +107,23 @@ class Call:
         if self.deadline is None and self.cancel is None:
             return None
         return Bounds(self.deadline, self.cancel)
+
+
+#: Methods that have the effect of one request if they are sent twice (RFC 9110, 9.2.2).
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+def may_repeat(call: Call) -> bool:
+    """Tell whether sending the request twice has the effect of sending it once.
+
+    The caller knows best.  A server that is given an Idempotency-Key takes care of it.
+    """
+    if call.idempotent is not None:
+        return call.idempotent
+    if call.method in IDEMPOTENT_METHODS:
+        return True
+    names = call.headers or ()
+    return any(lower_name(name) == "idempotency-key" for name in names)
 
 
 class _UsedUp:

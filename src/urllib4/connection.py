@@ -513,6 +513,12 @@ class HTTPConnection(http.client.HTTPConnection):
         return pending is None or not pending()
 
     @property
+    def _reads_by_itself(self) -> bool:
+        """Whether every byte of an answer passes through our own reader."""
+        cls = self.response_class
+        return isinstance(cls, type) and issubclass(cls, Http1Response)
+
+    @property
     def _peer_closes(self) -> bool:
         """Whether the peer said that the last answer is the last one here."""
         response = self.__response

@@ -31,6 +31,7 @@ from ._call import (
     continue_seconds,
     is_timeout,
     mark_used,
+    may_repeat,
     pause,
     running_deadline,
     start_attempt,
@@ -484,6 +485,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         decode_content: bool = True,
         cancel: CancelToken | None = None,
         expect_continue: bool | float | None = None,
+        idempotent: bool | None = None,
         **response_kw: Any,
     ) -> BaseHTTPResponse:
         """Send a request and return its response; the level below :meth:`request`.
@@ -508,6 +510,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         :param expect_continue: ask the server with ``Expect: 100-continue`` whether it wants the
             body, and wait that many seconds (True: 1) before it is sent anyway.  A server that
             refuses to be asked (417) gets the request once more without.
+        :param idempotent: whether the request may be sent once more when the server turns out to
+            have closed a kept connection (see ``retry_stale``).  Default: GET, HEAD, OPTIONS,
+            TRACE, PUT and DELETE may be, and what has an ``Idempotency-Key`` header.
         :param response_kw: ``enforce_content_length``, and the limits of the pool for this
             request: ``max_response_size``, ``max_decoded_size``, ``max_expansion``.
 
@@ -529,6 +534,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         call.pool_timeout = pool_timeout
         if cancel is not None or expect_continue is not None or response_kw:
             self._take_extras(call, cancel, expect_continue, response_kw)
+        if idempotent is not None:
+            call.idempotent = _checked_switch(idempotent)
+            call.extras = {**call.extras, "idempotent": idempotent}
         if body is not None or body_pos is not None:
             call.body_pos = set_file_position(body, body_pos)
         call.options = {
@@ -758,7 +766,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             else:
                 call.phase = WAITING
                 conn = lease.take(call.pool_timeout)
-            response = self._exchange(call, conn)
+            response = self._exchange_or_resend(call, conn)
             self._hand_over(call, response, conn, lease)
             return response
         except EmptyPoolError:
@@ -801,6 +809,52 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 call.cancel.check(call.phase)
                 if bound is not None and bound.expired:
                     raise
+
+    def _exchange_or_resend(self, call: Call, conn: Any) -> Any:
+        """Send the call on `conn`; on a new connection if the server had closed a kept one.
+
+        That is nobody's fault: a server may close an idle connection while the request is on its
+        way (RFC 9112, 9.3.1 and 9.5).  So it does not count as a retry, and happens once.
+        """
+        stream = getattr(conn, "_stream", None)
+        if stream is None or not self.reuse.retry_stale:
+            return self._exchange(call, conn)
+        heard = stream.answers + stream.interims
+        try:
+            return self._exchange(call, conn)
+        except OSError as error:
+            if stream.answers + stream.interims != heard or stream.buffered:
+                raise
+            if not self._may_resend(call, conn, error):
+                raise
+            log.debug("Resending on a new connection: %s (%r)", call.url, error)
+        self._ledger.note("stale_resent")
+        discard(conn, "stale")
+        return self._exchange(call, conn)
+
+    def _may_resend(self, call: Call, conn: Any, error: OSError) -> bool:
+        """Tell whether a request that was not answered at all may be sent again, unasked.
+
+        :param error: how the kept connection failed.
+        """
+        bounds = call.bounds
+        return not (
+            # Somebody else's reader may have taken bytes that we do not know of.
+            not getattr(conn, "_reads_by_itself", False)
+            or not may_repeat(call)
+            or is_timeout(error)  # silence is no sign of a closed connection
+            or (bounds is not None and bounds.interruption(error, call.phase) is not None)
+            or (call.attempt_deadline is not None and call.attempt_deadline.expired)
+            or not self._can_rewind(call)
+        )
+
+    def _can_rewind(self, call: Call) -> bool:
+        """Make the body ready to be sent again; return False if it was used up."""
+        try:
+            self._rewind(call)
+        except UnrewindableBodyError:
+            return False
+        return True
 
     def _exchange(self, call: Call, conn: Any) -> Any:
         """Send the call on `conn` and return the response, its body read if that is wanted."""
@@ -1236,6 +1290,12 @@ def _with_close(headers: Mapping[str, str]) -> HTTPHeaderDict:
     if "connection" not in result:
         result["Connection"] = "close"
     return result
+
+
+def _checked_switch(idempotent: Any) -> bool:
+    if isinstance(idempotent, bool):
+        return idempotent
+    raise ValueError(f"idempotent is True, False or None, not {idempotent!r}")
 
 
 def _note_opened(conn: Any) -> None:

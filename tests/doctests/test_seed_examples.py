@@ -84,8 +84,8 @@ class AsOnThePages(doctest.OutputChecker):
     """Compares as a reader would.
 
     An address in memory is a different one each time; the queue may be a subclass (S0-12 checks
-    that it is one) that says more; where a page shows nothing below an example, it leaves out that a pool was
-    shown.
+    that it is one) that says more; where a page shows nothing below an example, it leaves out
+    that a pool was shown.
     """
 
     def check_output(self, want: str, got: str, optionflags: int) -> bool:

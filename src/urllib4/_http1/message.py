@@ -108,6 +108,7 @@ class Http1Response(http.client.HTTPResponse):
                 if self._upgrade:
                     return head
                 raise ProtocolError("101 Switching Protocols without an upgrade being asked for")
+            stream.interims += 1
         raise ProtocolError(f"more than {MAX_INTERIM_RESPONSES} interim (1xx) responses")
 
     def _print_head(self, head: ResponseHead) -> None:

@@ -41,11 +41,12 @@ class ByteStream:
     :ivar ragged: the stream ended, but TLS was not told so (no ``close_notify``; RFC 9112, 9.8):
         anybody on the way may have cut it.  All that lasts until the end is incomplete then.
     :ivar answers: how many answers were read from the connection.
+    :ivar interims: how many interim (1xx) answers came before those.
     :ivar endpoints: what is known of its two ends, from the first answer on.
     """
 
     __slots__ = ("_buffer", "_clock", "_end", "_recv_into", "_start", "_view", "answers",
-                 "deadline", "endpoints", "ragged", "sock", "timeout")  # fmt: skip
+                 "deadline", "endpoints", "interims", "ragged", "sock", "timeout")  # fmt: skip
 
     def __init__(self, sock: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock = sock
@@ -61,7 +62,7 @@ class ByteStream:
         self.deadline: float | None = None
         self.timeout: float | None = None
         self.ragged = False
-        self.answers = 0
+        self.answers = self.interims = 0
         self.endpoints: Any = None
 
     @property
