@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as _json
+import os
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 
 from ._collections import HTTPHeaderDict
 from .fields import RequestField
-from .filepost import encode_multipart_formdata
+from .filepost import encode_multipart_formdata, iter_field_objects
 from .response import BaseHTTPResponse
 
 __all__ = ["RequestMethods"]
@@ -139,7 +140,9 @@ class RequestMethods:
         """Send a request with `fields` in the body.
 
         :param fields: a mapping or pairs.  A value is str, bytes, or for a file
-            ``(filename, data)`` or ``(filename, data, content_type)``.
+            ``(filename, data)`` or ``(filename, data, content_type)``.  Data that are an open file
+            or the path of one (:class:`os.PathLike`) are read while they are sent, by a
+            :class:`~urllib4.multipart.MultipartEncoder`, whose errors this raises, too.
         :param encode_multipart: multipart/form-data (needed for files); False:
             application/x-www-form-urlencoded.
         :param multipart_boundary: instead of a random one.
@@ -157,13 +160,37 @@ class RequestMethods:
                 "request got values for both 'fields' and 'body', can only specify one."
             )
         if encode_multipart:
-            body, content_type = encode_multipart_formdata(fields, boundary=multipart_boundary)
+            objects = list(iter_field_objects(fields))
+            if any(_is_file(field.data) for field in objects):
+                return self._stream_multipart(
+                    method, url, objects, headers, multipart_boundary, urlopen_kw
+                )
+            body, content_type = encode_multipart_formdata(objects, boundary=multipart_boundary)
         else:
             body = _encode_form(fields)
             content_type = "application/x-www-form-urlencoded"
         return self.urlopen(
             method, url, body=body, headers=_with_type(headers, content_type), **urlopen_kw
         )
+
+    def _stream_multipart(
+        self,
+        method: str,
+        url: str,
+        fields: list[RequestField],
+        headers: Mapping[str, str],
+        boundary: str | None,
+        urlopen_kw: dict[str, Any],
+    ) -> BaseHTTPResponse:
+        from .multipart import MultipartEncoder  # only programs that send files need it
+
+        with MultipartEncoder(fields, boundary) as body:
+            headers = _with_type(headers, body.content_type)
+            return self.urlopen(method, url, body=body, headers=headers, **urlopen_kw)
+
+
+def _is_file(data: Any) -> bool:
+    return isinstance(data, os.PathLike) or callable(getattr(data, "read", None))
 
 
 def _lower(name: str | bytes) -> str:
@@ -182,7 +209,7 @@ def _with_query(url: str, query: str) -> str:
 def _encode_form(fields: _TYPE_FIELDS) -> bytes:
     pairs = list(fields.items() if isinstance(fields, Mapping) else fields)
     for pair in pairs:
-        if isinstance(pair, RequestField) or isinstance(pair[1], tuple):
+        if isinstance(pair, RequestField) or isinstance(pair[1], tuple) or _is_file(pair[1]):
             name = pair._name if isinstance(pair, RequestField) else pair[0]
             raise TypeError(
                 f"field {name!r} is a file: a form-urlencoded body cannot hold it, use "

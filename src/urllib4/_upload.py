@@ -7,12 +7,15 @@ closing; whoever only writes would push into a full window until a timeout.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._deadline import Deadline
+from ._file_body import BLOCK_BYTES, FileRun, shrunk
 from ._http1.head import early_status, may_continue
 from ._http1.request import WRITE_BYTES
 from ._http1.stream import ByteStream
@@ -24,6 +27,9 @@ FIRST_REFUSING_STATUS = 300
 #: How much of an early answer is taken from the socket before it was asked for, bytes.
 _MAX_EARLY_BYTES = 64 * 1024
 
+# What os.sendfile says of files that the system cannot copy by itself, on network disks say.
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EOVERFLOW}
+
 
 class Uploader:
     """Sends the pieces of one body, never blocking where the answer could not be seen.
@@ -34,6 +40,8 @@ class Uploader:
         call is over.
 
     Belongs to one request.
+
+    :ivar sends_files: whether a piece may be a :class:`FileRun`.
     """
 
     def __init__(
@@ -48,6 +56,8 @@ class Uploader:
         self._stream = stream
         self._time_left = time_left
         self._watching = True
+        # Of this very class: one derived from it may want to see, or encrypt, what is sent.
+        self.sends_files = type(sock) is socket.socket and hasattr(os, "sendfile")
 
     def send_all(self, pieces: Iterable[Any]) -> bool:
         """Send `pieces`; return False as soon as the server does not want the rest.
@@ -66,19 +76,48 @@ class Uploader:
     def _send(self, piece: Any) -> bool:
         self._time_left()  # raises where making the piece took all the time there was
         sys.audit("http.client.send", self._conn, piece)
+        if isinstance(piece, FileRun):
+            return self._send_whole(piece.count, lambda sent: self._send_file(piece, sent))
         with memoryview(piece) as view:
-            sent = 0
-            while True:
-                # Asked before each write: after the last one the request is whole, and an
-                # answer, whatever it says, leaves a connection that can be used again.
-                if self._is_refused():
-                    return False
-                # In slices: TLS would take a long piece whole as long as the peer reads, without
-                # a look at what it says.
-                sent += self._send_some(view[sent : sent + WRITE_BYTES])
-                if sent == len(view):
-                    return True
-                self._wait()
+            # In slices: TLS would take a long piece whole as long as the peer reads, without
+            # a look at what it says.
+            return self._send_whole(
+                len(view), lambda sent: self._send_some(view[sent : sent + WRITE_BYTES])
+            )
+
+    def _send_whole(self, size: int, send_from: Callable[[int], int]) -> bool:
+        """Send all of `size` bytes; `send_from` sends some, from a position, without waiting."""
+        sent = 0
+        while True:
+            # Asked before each write: after the last one the request is whole, and an
+            # answer, whatever it says, leaves a connection that can be used again.
+            if self._is_refused():
+                return False
+            sent += send_from(sent)
+            if sent == size:
+                return True
+            self._wait()
+
+    def _send_file(self, run: FileRun, sent: int) -> int:
+        """Let the system send the rest of `run` (benchmark ``up_file``).
+
+        :raises BodyChangedError: the file has become shorter.
+        """
+        left = run.count - sent
+        try:
+            count = os.sendfile(self._sock.fileno(), run.fd, run.offset + sent, left)
+        except OSError as error:
+            if _would_block(error):
+                return 0
+            if error.errno not in _NO_SENDFILE:
+                raise
+            block = run.read(sent, min(left, BLOCK_BYTES))
+            count = self._send_some(memoryview(block)) if block else 0
+            if block:
+                return count
+        if not count:
+            raise shrunk("the file", left)
+        return count
 
     def _send_some(self, view: memoryview) -> int:
         try:

@@ -10,6 +10,7 @@ nobody is passed by (:meth:`HTTPConnection._takes_steps`).
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import http.client
@@ -791,10 +792,10 @@ class HTTPConnection(http.client.HTTPConnection):
             self._send_body(plan)  # TLS in TLS, or somebody's own: cannot be watched
             return True
         uploader = Uploader(self, sock, self._reader(), self._time_left)
-        pieces = plan.pieces()
-        if plan.is_chunked:
-            pieces = itertools.chain(pieces, (b"0\r\n\r\n",))
-        return uploader.send_all(pieces)
+        with contextlib.closing(plan.pieces(views=True, runs=uploader.sends_files)) as pieces:
+            if plan.is_chunked:
+                return uploader.send_all(itertools.chain(pieces, (b"0\r\n\r\n",)))
+            return uploader.send_all(pieces)
 
     def _reader(self) -> ByteStream:
         """Return the one reader of the socket that is open now."""

@@ -528,6 +528,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
         Safe to call from many threads.
         """
+        # First: what the body has left is what its length says.
+        if body is not None or body_pos is not None:
+            body_pos = set_file_position(body, body_pos)
         call = self._prepare(
             method, url, body, headers, retries, redirect, assert_same_host, timeout, chunked
         )
@@ -537,8 +540,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         if idempotent is not None:
             call.idempotent = _checked_switch(idempotent)
             call.extras = {**call.extras, "idempotent": idempotent}
-        if body is not None or body_pos is not None:
-            call.body_pos = set_file_position(body, body_pos)
+        call.body_pos = body_pos
         call.options = {
             "preload_content": preload_content,
             "decode_content": decode_content,
@@ -633,11 +635,11 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         call.extras = {
             name: value for name, value in call.extras.items() if name != "expect_continue"
         }
-        self._plan(call)
         if plan.started:
             self._rewind(call)
         elif call.body_pos is USED_UP:
             call.body_pos = None
+        self._plan(call)
         return True
 
     def _prepare(
@@ -1134,6 +1136,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             call.chunked = False
         call.method, call.url, call.headers = following.method, following.url, following.headers
         call.target = self._target(call.url)
+        self._rewind(call)
         self._plan(call)
         if assert_same_host and not self.is_same_host(call.url):
             raise HostChangedError(self, call.url, call.retries)

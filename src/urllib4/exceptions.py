@@ -491,3 +491,13 @@ class InvalidRequestHeaderError(ValueError, InvalidHeader):
 
     The message names the header and never shows its value.
     """
+
+
+class BodyChangedError(ValueError, HTTPError):
+    """A file became shorter or longer while it was being sent.
+
+    Never retried.  Its old length was announced already, so the connection is closed: no server
+    takes the request for a whole one.
+
+    .. versionadded:: 4.0
+    """

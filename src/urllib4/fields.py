@@ -8,6 +8,7 @@ ever gets into a part's header, wherever it came from: it could end the line tha
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -134,7 +135,8 @@ class RequestField:
         """Make a part out of what a caller writes beside a field's name.
 
         :param value: the data, or ``(filename, data)``, whose type is guessed from the name, or
-            ``(filename, data, content_type)``; a content type of None writes none.
+            ``(filename, data, content_type)``; a content type of None writes none.  The data of
+            an :class:`os.PathLike` without a filename is called as the file is.
         :raises InvalidFieldError: the tuple has another length, or a control character.
 
         >>> part = RequestField.from_tuples("portrait", ("me.jpg", b"..."))
@@ -153,6 +155,9 @@ class RequestField:
                     f"the tuple of field {fieldname!r} must be (filename, data) or "
                     f"(filename, data, content_type); it has {len(value)} items"
                 )
+        elif isinstance(value, os.PathLike):
+            filename = os.path.basename(os.fsdecode(value))
+            content_type = guess_content_type(filename)
         field = cls(fieldname, data, filename=filename)
         if header_formatter is not None:
             _warn_of_header_formatter(header_formatter)

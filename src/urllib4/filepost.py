@@ -60,13 +60,15 @@ def encode_multipart_formdata(
     """Return the body that carries `fields`, and its Content-Type.
 
     Everything is built in memory; an open file is read from where it stands.
+    :class:`urllib4.multipart.MultipartEncoder` gives the same bytes piece by piece.
 
     :param fields: see :func:`iter_field_objects`.  Data is str (sent as UTF-8), int, bytes,
-        bytearray, memoryview or an open file.
+        bytearray, memoryview, an open file or the path of one (:class:`os.PathLike`).
     :param boundary: the line between the parts, by default a random one.
     :raises InvalidFieldError: a name, filename or header cannot be written, `boundary` is not one,
         or it occurs in the data.
     :raises TypeError: `fields`, a field or its data has a type that cannot be sent.
+    :raises OSError: a file cannot be read.
 
     >>> encode_multipart_formdata({"a": "1"}, boundary="xx")[1]
     'multipart/form-data; boundary=xx'
@@ -79,17 +81,33 @@ def encode_multipart_formdata(
         name = field._name
         head = _utf8(field.render_headers(), name, "header")
         data = _content(field.data, name)
-        if given and any(
-            part.startswith(delimiter) or b"\n" + delimiter in part for part in (head, data)
-        ):
-            raise InvalidFieldError(
-                f"the boundary {boundary!r} occurs in the data or header of field {name!r}; leave "
-                "the choice to encode_multipart_formdata or take another one"
-            )
+        if given:
+            _refuse_boundary(boundary, name, head, data)
         pieces += (delimiter, b"\r\n", head, data, b"\r\n")
     pieces += (delimiter, b"--\r\n")
+    return b"".join(pieces), _content_type(boundary)
+
+
+def _content_type(boundary: str) -> str:
     shown = f'"{boundary}"' if _NEEDS_QUOTES.search(boundary) else boundary
-    return b"".join(pieces), f"multipart/form-data; boundary={shown}"
+    return f"multipart/form-data; boundary={shown}"
+
+
+def _refuse_boundary(boundary: str, name: Any, *parts: bytes) -> None:
+    """Raise if a line of one of `parts` starts as the line between the parts does.
+
+    :raises InvalidFieldError: naming the field.
+    """
+    delimiter = f"--{boundary}".encode("ascii")
+    if any(part.startswith(delimiter) or b"\n" + delimiter in part for part in parts):
+        raise _boundary_in_data(boundary, name)
+
+
+def _boundary_in_data(boundary: str, name: Any) -> InvalidFieldError:
+    return InvalidFieldError(
+        f"the boundary {boundary!r} occurs in the data or header of field {name!r}; leave "
+        "the choice to encode_multipart_formdata or take another one"
+    )
 
 
 def _checked_boundary(boundary: Any) -> str:
@@ -105,7 +123,10 @@ def _checked_boundary(boundary: Any) -> str:
 
 def _content(data: Any, name: Any) -> bytes:
     """Return the bytes to send for `data` of the field `name`."""
-    if callable(getattr(data, "read", None)):
+    if isinstance(data, os.PathLike):
+        with open(data, "rb") as file:
+            data = file.read()
+    elif callable(getattr(data, "read", None)):
         data = data.read()
     elif isinstance(data, int):
         data = str(data)
@@ -116,7 +137,7 @@ def _content(data: Any, name: Any) -> bytes:
         return data if isinstance(data, bytes) else memoryview(data).tobytes()
     except TypeError:
         raise TypeError(
-            f"the data of field {name!r} must be str, bytes, int or an open file, "
+            f"the data of field {name!r} must be str, bytes, int, an open file or a path, "
             f"not {type(data).__name__}"
         ) from None
 

@@ -118,7 +118,7 @@ def test_a_file_is_read_from_where_it_stands() -> None:
 
 @pytest.mark.parametrize("data", [None, 1.5, [1, 2], {}, OpenFile(None), OpenFile([1])], ids=shown)
 def test_data_of_another_type_is_a_type_error_that_names_the_field(data: Any) -> None:
-    with pytest.raises(TypeError, match=r"field 'a' must be str, bytes, int or an open file"):
+    with pytest.raises(TypeError, match=r"field 'a' must be str, bytes, int, an open file"):
         encode_multipart_formdata([("b", "1"), ("a", data)])
 
 

@@ -6,9 +6,11 @@ given is the length of the body.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
+from .._file_body import FileRun, StreamedBody, file_body
 from .._version import __version__
 from ..exceptions import InvalidRequestHeaderError
 from ..util.request import SKIP_HEADER, SKIPPABLE_HEADERS, body_to_chunks
@@ -16,6 +18,10 @@ from .head import check_method, field_line, header_items, is_rememberable
 
 #: A large body in memory is written in pieces of this size, each with the whole timeout.
 WRITE_BYTES = 256 * 1024
+
+#: What ``blocksize`` is unless somebody chose it, bytes: it holds for objects with ``read``, and
+#: regular files, which are sent faster than that.
+BLOCK_SIZE = 16384
 
 
 def default_user_agent() -> str:
@@ -52,11 +58,14 @@ class RequestPlan:
     :ivar expects_continue: the request says ``Expect: 100-continue``.
     :ivar head_end: what follows Host in the head: all lines, and the empty one.
     :ivar started: the body was asked for its first piece.
+    :ivar on_upload: called after each piece that was sent, with the bytes of the body so far and
+        of the whole body (None: not known).
     """
 
     __slots__ = (
         "_blocksize", "_body", "_declared", "_lines", "asks_upgrade", "expects_continue",
-        "fields", "has_accept_encoding", "has_host", "head_end", "is_chunked", "started",
+        "fields", "has_accept_encoding", "has_host", "head_end", "is_chunked", "on_upload",
+        "started",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +103,7 @@ class RequestPlan:
         if self.expects_continue:
             self.fields.append(("Expect", "100-continue"))
         self.started = False
+        self.on_upload: Callable[[int, int | None], object] | None = None
         self._lines = b"".join(self._field_lines())
         accepted = b"" if self.has_accept_encoding else b"Accept-Encoding: identity\r\n"
         self.head_end = b"%b%b\r\n" % (accepted, self._lines)
@@ -107,6 +117,8 @@ class RequestPlan:
     ) -> None:
         """Choose between a length, chunked and nothing; the caller's framing fields go first."""
         chunks, length = body_to_chunks(self._body, method=method, blocksize=self._blocksize)
+        if isinstance(self._body, StreamedBody):
+            length = self._body.length_left()
         if chunked or codings is not None:
             _check_codings(codings or [], lengths)
             self.is_chunked = True
@@ -136,38 +148,70 @@ class RequestPlan:
     @property
     def whole_body(self) -> bytes | None:
         """The body if it is known as a whole and not chunked; None if it comes in pieces."""
-        if self.is_chunked:
-            return None
         if self._body is None:
-            return b""
+            return None if self.is_chunked else b""
+        if self.is_chunked or self.on_upload is not None:
+            return None
         return self._body if isinstance(self._body, bytes) else None
 
-    def pieces(self) -> Iterable[Any]:
+    def pieces(self, *, views: bool = False, runs: bool = False) -> Generator[Any, None, None]:
         """Yield what is to be written: encoded, checked against Content-Length, never empty.
 
+        :param views: a piece may be overwritten when the next is asked for.
+        :param runs: a piece may be a part of a file, see :class:`FileRun`.
         :raises InvalidRequestHeaderError: the body is not as long as was declared.
+        :raises BodyChangedError: a file is not as long as it was when that was announced.
         """
         if self._body is None:
             return
         self.started = True
-        chunks = body_to_chunks(self._body, method="", blocksize=self._blocksize).chunks
+        on_upload, total = self.on_upload, self._total()
         sent = 0
-        for chunk in chunks or ():
-            size = len(chunk)
-            if not size:
-                continue
-            if self.is_chunked:
-                yield b"%x\r\n%b\r\n" % (size, chunk)
-                continue
-            sent += size
-            if self._declared is not None and sent > self._declared:
-                raise _wrong_length(self._declared, f"more than {self._declared}")
-            if size <= WRITE_BYTES:
+        with contextlib.closing(self._chunks(views, runs)) as chunks:
+            for chunk in chunks:
+                size = len(chunk)
+                if not size:
+                    continue
+                sent += size
+                if self._declared is not None and sent > self._declared:
+                    raise _wrong_length(self._declared, f"more than {self._declared}")
+                if not self.is_chunked:
+                    yield chunk
+                elif isinstance(chunk, FileRun):
+                    yield from (b"%x\r\n" % size, chunk, b"\r\n")
+                else:
+                    yield b"%x\r\n%b\r\n" % (size, chunk)
+                if on_upload is not None:
+                    on_upload(sent, total)
+        if self._declared is not None and sent < self._declared:
+            raise _wrong_length(self._declared, str(sent))
+
+    def _total(self) -> int | None:
+        """Return the length of the body if it is known."""
+        if self._declared is not None:
+            return self._declared
+        if isinstance(self._body, StreamedBody):
+            return self._body.length_left()
+        return None
+
+    def _chunks(self, views: bool, runs: bool) -> Generator[Any, None, None]:
+        """Yield the body in pieces that can be written at once."""
+        body = self._body
+        source = body if isinstance(body, StreamedBody) else self._file_body(body)
+        if source is not None:
+            # Whoever watches wants to see it move.
+            most = WRITE_BYTES if self.on_upload is not None else 0
+            yield from source.pieces(views=views, runs=runs, most=most)
+            return
+        for chunk in body_to_chunks(body, method="", blocksize=self._blocksize).chunks or ():
+            if len(chunk) <= WRITE_BYTES or self.is_chunked:
                 yield chunk
             else:
                 yield from _slices(chunk)
-        if not self.is_chunked and self._declared is not None and sent < self._declared:
-            raise _wrong_length(self._declared, str(sent))
+
+    def _file_body(self, body: Any) -> StreamedBody | None:
+        """Return a regular file as one that can be streamed, unless its block size was chosen."""
+        return file_body(body) if self._blocksize == BLOCK_SIZE else None
 
 
 #: Plans that are kept, and the length of a head (bytes) up to which they are.
@@ -234,7 +278,7 @@ def _deciding_values(given: list[tuple[Any, Any]]) -> dict[str, list[Any]]:
     return values
 
 
-def _slices(data: Any) -> Iterable[memoryview]:
+def _slices(data: Any) -> Iterator[memoryview]:
     with memoryview(data) as view:
         for start in range(0, len(view), WRITE_BYTES):
             yield view[start : start + WRITE_BYTES]
