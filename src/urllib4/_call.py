@@ -16,6 +16,7 @@ from ._cancel import CancelToken
 from ._deadline import Deadline
 from ._http1.request import RequestPlan, lower_name
 from ._limits import Limits
+from ._progress import ProgressCallback
 from ._route import DIRECT
 from .exceptions import HTTPError, RequestCancelledError
 from .util.retry import Retry
@@ -50,6 +51,7 @@ class Call:
     :ivar deadline: bound on the whole call; None when there is none.
     :ivar expect_continue: seconds to wait for 100 Continue before the body is sent anyway; None:
         do not ask.
+    :ivar on_upload, on_download: told how far the bodies have come; None: nobody wants to know.
     :ivar route: the way to the target.
     :ivar limits: how large an answer may be.
     :ivar idempotent: the request may be sent twice, whatever its method; None: as the method says.
@@ -75,6 +77,8 @@ class Call:
     expect_continue: float | None = None
     idempotent: bool | None = None
     limits: Limits | None = None
+    on_upload: ProgressCallback | None = None
+    on_download: ProgressCallback | None = None
     route = DIRECT
     extras: Mapping[str, Any] = MappingProxyType({})
     options: Mapping[str, Any] = MappingProxyType({})

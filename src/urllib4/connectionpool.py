@@ -52,6 +52,7 @@ from ._fork import watch
 from ._http1.request import request_plan
 from ._idle import IdleStore, Lease
 from ._limits import LIMIT_KEYWORDS, Limits, take_limits
+from ._progress import CallbackFailed, ProgressCallback, guarded
 from ._request_methods import RequestMethods
 from ._reuse import ALIASES, Ledger, Life, ReusePolicy, discard, take_policy, use_main_names
 from ._route import DIRECT, PROXY_AUTHORIZATION, Route, route_for
@@ -486,6 +487,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         cancel: CancelToken | None = None,
         expect_continue: bool | float | None = None,
         idempotent: bool | None = None,
+        on_upload: ProgressCallback | None = None,
+        on_download: ProgressCallback | None = None,
         **response_kw: Any,
     ) -> BaseHTTPResponse:
         """Send a request and return its response; the level below :meth:`request`.
@@ -513,6 +516,13 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         :param idempotent: whether the request may be sent once more when the server turns out to
             have closed a kept connection (see ``retry_stale``).  Default: GET, HEAD, OPTIONS,
             TRACE, PUT and DELETE may be, and what has an ``Idempotency-Key`` header.
+        :param on_upload: called after each piece of the body that was sent, with the bytes of the
+            body so far (from 0 again at each attempt) and in all, None if that is not known.
+        :param on_download: called after each piece of the response's body that was received, with
+            its bytes so far, as they are sent (before decoding), and in all, None if the server
+            does not say.  Bodies that are thrown away, such as those of redirects, do not count.
+            Both are called in the thread that sends or reads.  What they raise ends the call as it
+            is, and closes the connection.
         :param response_kw: ``enforce_content_length``, and the limits of the pool for this
             request: ``max_response_size``, ``max_decoded_size``, ``max_expansion``.
 
@@ -540,12 +550,23 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         if idempotent is not None:
             call.idempotent = _checked_switch(idempotent)
             call.extras = {**call.extras, "idempotent": idempotent}
+        if on_upload is not None or on_download is not None:
+            self._take_callbacks(call, on_upload, on_download)
         call.body_pos = body_pos
         call.options = {
             "preload_content": preload_content,
             "decode_content": decode_content,
             **response_kw,
         }
+        try:
+            return self._follow_through(call, assert_same_host, release_conn)
+        except CallbackFailed as failure:
+            raise failure.error from None
+
+    def _follow_through(
+        self, call: Call, assert_same_host: bool, release_conn: bool | None
+    ) -> BaseHTTPResponse:
+        """Send the call, again if need be, and return the response to the last request."""
         while True:  # not recursion: a thousand retries must not need a thousand frames
             response = self._attempt(call)
             if response is not None:
@@ -577,6 +598,25 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             extras["expect_continue"] = expect_continue
             call.expect_continue = continue_seconds(expect_continue)
             self._plan(call)
+
+    def _take_callbacks(
+        self,
+        call: Call,
+        on_upload: ProgressCallback | None,
+        on_download: ProgressCallback | None,
+    ) -> None:
+        """Note whom to tell how far the bodies have come.
+
+        :raises TypeError: one cannot be called.
+        """
+        call.on_upload = guarded("on_upload", on_upload)
+        call.on_download = guarded("on_download", on_download)
+        given = {"on_upload": on_upload, "on_download": on_download}
+        call.extras = {
+            **call.extras,
+            **{name: callback for name, callback in given.items() if callback is not None},
+        }
+        self._plan(call)
 
     def _ask_otherwise(self, call: Call, response: Any) -> bool:
         """Tell whether the same request is sent again with other fields."""
@@ -615,11 +655,11 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         response.drain_conn()
         headers[PROXY_AUTHORIZATION] = value
         call.headers = headers
-        self._plan(call)
         if call.body_pos is USED_UP:
             call.body_pos = None
         else:
             self._rewind(call)
+        self._plan(call)
         return True
 
     def _refused_to_be_asked(self, call: Call, response: Any) -> bool:
@@ -697,6 +737,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             blocksize=self.conn_kw.get("blocksize", 16384),
             expect_continue=call.expect_continue is not None,
         )
+        if call.on_upload is not None and call.body is not None:  # else others share the plan
+            call.plan.on_upload = call.on_upload
 
     def _request_headers(
         self, headers: Mapping[str, str] | None, route: Route
@@ -969,6 +1011,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             response._connection = response_conn
         elif call.limits is not None and isinstance(response, HTTPResponse):
             response._limit(call.limits)
+        if call is not None and call.on_download is not None and isinstance(response, HTTPResponse):
+            response._on_download = call.on_download
         if log.isEnabledFor(logging.DEBUG):
             self._log_response(method, url, response)
         if preload_content and call is not None and isinstance(response, HTTPResponse):

@@ -38,6 +38,7 @@ from ._decoding import (
 from ._http1.body import MAX_LINE_BYTES, ChunkedBody, UntilCloseBody, parse_chunk_size
 from ._http1.message import Http1Response
 from ._limits import Limits
+from ._progress import CallbackFailed, ProgressCallback
 from .exceptions import (
     BodyNotHttplibCompatible,
     DecodeError,
@@ -414,6 +415,7 @@ class HTTPResponse(BaseHTTPResponse):
     _connection: Any = None
     _release: Callable[[bool], None] | None = None
     _bounds: Bounds | None = None
+    _on_download: ProgressCallback | None = None
     _decoded_buffer: BytesQueueBuffer | None = None
     _carrier: tuple[Endpoints, int] | None = None  # set by the connection
 
@@ -647,6 +649,7 @@ class HTTPResponse(BaseHTTPResponse):
         Errors of the peer are swallowed.  What was decoded already is discarded, too.
         """
         self._is_drained = True
+        self._on_download = None
         self._discard_decoded()
         try:
             if self._fp is None or self._drain():
@@ -829,8 +832,10 @@ class HTTPResponse(BaseHTTPResponse):
     def _read_own(self, fp: Http1Response, amt: int | None) -> bytes:
         if amt is not None:
             data = fp.read(amt)
-        elif self._limits is not None:
-            data = b"".join(self._pieces_within_limits(fp))
+        elif self._limits is not None or self._on_download is not None:
+            data = b"".join(self._pieces_in_turn(fp))
+            self._took(fp, 0, cut=True)
+            return data
         elif self.enforce_content_length or fp.chunked:
             data = fp.read()
         else:
@@ -838,16 +843,22 @@ class HTTPResponse(BaseHTTPResponse):
         self._took(fp, len(data), cut=amt is None or len(data) < amt)
         return data
 
-    def _pieces_within_limits(self, fp: Http1Response) -> Iterator[bytes]:
+    def _pieces_in_turn(self, fp: Http1Response) -> Iterator[bytes]:
         """Read piece by piece, so that a body without end is noticed before it is in memory."""
-        received = self._fp_bytes_read
-        while True:
-            piece = fp.read1(_PIECE)
-            if not piece:
-                return
-            received += len(piece)
-            self._check_received(received)
+        while piece := fp.read1(_PIECE):
+            self._count(len(piece), fp.length)
             yield piece
+
+    def _count(self, count: int, left: int | None) -> None:
+        """Take note of `count` bytes from the wire.
+
+        :param left: how many more will come; None: not known.
+        """
+        self._fp_bytes_read += count
+        self._check_received(self._fp_bytes_read)
+        if self._on_download is not None and count:
+            received = self._fp_bytes_read
+            self._on_download(received, None if left is None else received + left)
 
     def _capped(self, amt: int | None) -> int | None:
         """Return `amt` (None: all), or one byte more than the limits leave room for."""
@@ -874,9 +885,8 @@ class HTTPResponse(BaseHTTPResponse):
 
         :param cut: fewer bytes came than were asked for; nothing new if the body is complete.
         """
-        self._fp_bytes_read += count
-        self._check_received(self._fp_bytes_read)
         self.length_remaining = left = fp.length
+        self._count(count, left)
         if fp.complete:
             if self._bounds is not None and isinstance(fp.body, UntilCloseBody):
                 self._refuse_our_own_end(self._bounds)
@@ -922,10 +932,9 @@ class HTTPResponse(BaseHTTPResponse):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _count_foreign(self, fp: Any, data: bytes, *, ended: bool) -> None:
-        self._fp_bytes_read += len(data)
-        self._check_received(self._fp_bytes_read)
         if self.length_remaining is not None:
             self.length_remaining -= len(data)
+        self._count(len(data), self.length_remaining)
         if ended:
             # http.client closes by itself at the end, other file objects have to be told.
             _close(fp)
@@ -969,7 +978,11 @@ class HTTPResponse(BaseHTTPResponse):
 
     def _fail(self, error: BaseException) -> NoReturn:
         """Close everything below and raise `error` as one of ours."""
+        handed_over = self._release is not None
         self._abandon()
+        if isinstance(error, CallbackFailed):
+            # Before that, `urlopen` itself takes it out, past all that it does about errors.
+            raise error.error if handed_over else error
         bounds = self._bounds
         if bounds is not None and isinstance(error, Exception):
             interruption = bounds.interruption(error, "reading the body")
@@ -1234,8 +1247,7 @@ class HTTPResponse(BaseHTTPResponse):
             return b""
         try:
             data = body.read_chunk(self._capped(amt))
-            self._fp_bytes_read += len(data)
-            self._check_received(self._fp_bytes_read)
+            self._count(len(data), None)
             if body.complete:
                 fp._close_conn()
                 self._end_exchange(True)
@@ -1259,8 +1271,7 @@ class HTTPResponse(BaseHTTPResponse):
             data: bytes = self._fp._safe_read(wanted)
             if len(data) < wanted:
                 raise ProtocolError("Response ended prematurely")
-            self._fp_bytes_read += len(data)
-            self._check_received(self._fp_bytes_read)
+            self._count(len(data), None)
             self.chunk_left -= wanted
             if self.chunk_left == 0:
                 if self._fp._safe_read(2) != b"\r\n":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -83,6 +83,7 @@ class _Command:
         self._options = options
         self._stdout = stdout_screen(options.plain)
         self._stderr = stderr_screen(options.plain)
+        self._update: Callable[[int], None] | None = None
         self._watch: Watch | None = None
         if options.verbose:
             self._watch = Watch(self._narrate, show_secrets=options.show_secrets)
@@ -120,6 +121,7 @@ class _Command:
             "preload_content": False,
             # What is shown must be readable; what is stored stays as it is unless asked for.
             "decode_content": options.compressed or self._is_shown(),
+            "on_download": self._report,
         }
         if request.fields is not None:
             response = manager.request_encode_body(
@@ -134,6 +136,11 @@ class _Command:
                 errors.BAD_STATUS, f"{request.url}: status {response.status}{reason}"
             )
         return response
+
+    def _report(self, count: int, _: int | None) -> None:
+        """Show how much of the body came, if there is something to show it."""
+        if self._update is not None:
+            self._update(count)
 
     def _is_shown(self) -> bool:
         if self._options.remote_name or self._options.output not in (None, "-"):
@@ -172,9 +179,8 @@ class _Command:
                 output.write_pieces(self._pieces(response), file)
             else:
                 with screen.progress(total) as update:
-                    output.write_pieces(
-                        self._pieces(response), file, lambda: update(response.tell())
-                    )
+                    self._update = update
+                    output.write_pieces(self._pieces(response), file)
             size = file.tell() if file.seekable() else response.tell()
         self._finish(response)
         if self._stderr.is_terminal:

@@ -9,8 +9,10 @@ connection never used again.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
+import struct
 import sys
 from typing import Any
 
@@ -18,7 +20,7 @@ from .._collections import HTTPHeaderDict
 from ..exceptions import IncompleteRead, InvalidChunkLength, ProtocolError
 from .framing import Framing
 from .head import MAX_HEAD_BYTES, MAX_HEAD_LINES, parse_fields
-from .stream import ByteStream
+from .stream import BUFFER_BYTES, ByteStream
 
 #: Longest chunk-size line and trailer line, bytes, extensions included.  Without a bound a
 #: server could fill our memory without ever starting a chunk.
@@ -27,6 +29,10 @@ MAX_LINE_BYTES = 65536
 #: grows with what arrives instead of with what was announced.
 MAX_BUFFER_AHEAD = 1 << 30
 _PIECE = 1 << 20
+# Most chunks that are taken at once: more would not be faster (benchmark ``chunks``).
+_MAX_RUN = 256
+# Chunks from this size on are copied one by one, bytes (benchmark ``pieces``).
+_SMALL_CHUNK = 4096
 # 16 hex digits hold every length that exists; the bound keeps int() cheap.
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r?\n")
 
@@ -179,7 +185,10 @@ class ChunkedBody:
         before the last chunk.
     """
 
-    __slots__ = ("_in_chunk", "_stream", "chunk_left", "complete", "done", "trailers")
+    __slots__ = (
+        "_in_chunk", "_line", "_most", "_size", "_stream", "chunk_left", "complete", "done",
+        "trailers",
+    )  # fmt: skip
 
     left: int | None = None
     length_remaining: int | None = None
@@ -187,6 +196,10 @@ class ChunkedBody:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._in_chunk = False
+        # The last size line, and the size it says; how many chunks a run may have next.
+        self._line = b""
+        self._size = 0
+        self._most = _MAX_RUN
         #: Bytes of the present chunk that were not read; 0 between chunks.
         self.chunk_left = 0
         #: Content bytes read so far.
@@ -244,15 +257,79 @@ class ChunkedBody:
     def read(self, amt: int) -> bytes:
         """Read `amt` bytes; fewer only at the end."""
         pieces = []
-        while amt > 0 and self.next_chunk():
-            data = self.read_chunk(amt)
+        while amt > 0:
+            data = self._read_some(amt)
+            if not data:
+                break
             pieces.append(data)
             amt -= len(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def read_all(self) -> bytes:
         """Read all that is left."""
-        return b"".join(iter(lambda: self.read_chunk(_PIECE), b""))
+        return b"".join(iter(lambda: self._read_some(_PIECE), b""))
+
+    def _read_some(self, amt: int) -> bytes:
+        """Read a piece of a chunk, or several chunks, at most `amt` bytes; ``b""`` at the end."""
+        if not self.chunk_left and not self.complete:
+            self._end_chunk()
+            data = self._take_run(amt)
+            if data:
+                return data
+        if self.next_chunk() < BUFFER_BYTES:
+            return self.read1(amt)
+        return self.read_chunk(amt)
+
+    def _take_run(self, amt: int) -> bytes:
+        """Take whole chunks of one size out of the buffer; ``b""`` if the first is not like that.
+
+        Whoever writes small chunks writes many of one size.  All of a run are checked at once,
+        each byte of their framing, and cut out at once: a tenth of the time of reading them one
+        by one (benchmark ``chunks``).  What is unusual is left to :meth:`next_chunk`.
+        """
+        buffer, start, end = self._stream.window()
+        if not (self._line and buffer.startswith(self._line, start, end)):
+            line = bytes(buffer[start : buffer.find(b"\n", start, min(end, start + 32)) + 1])
+            match = _CHUNK_SIZE.fullmatch(line)
+            if match is None:
+                return b""
+            self._line, self._size = line, int(match.group(1), 16)
+        skipped, size = len(self._line), self._size
+        period = skipped + size + 2
+        if not size or size > amt or end - start < period:
+            return b""
+        count = 1
+        if size < _SMALL_CHUNK:
+            count = self._count_equal(min((end - start) // period, amt // size))
+        if count > 1:
+            block = bytes(memoryview(buffer)[start : start + count * period])
+            data = b"".join(_run_format(skipped, size, count).unpack(block))
+        else:
+            last = start + period
+            if buffer[last - 2 : last] != b"\r\n":
+                return b""
+            data = bytes(memoryview(buffer)[start + skipped : last - 2])
+        self._stream.skip(count * period)
+        self.done += len(data)
+        return data
+
+    def _count_equal(self, possible: int) -> int:
+        """Return how many chunks of the last size stand at the start of the buffer, at least 1.
+
+        :param possible: how many there may be.
+        """
+        # A power of two, so that there are few formats.
+        wanted = 1 << (min(possible, self._most).bit_length() - 1)
+        if wanted > 1:
+            buffer, start, _ = self._stream.window()
+            period = len(self._line) + self._size + 2
+            end = start + wanted * period
+            for offset, octets in _frame(self._line, period):
+                if buffer[start + offset : end : period] != octets * wanted:
+                    self._most = 1  # to try costs as much as a run: they grow from one chunk again
+                    return 1
+        self._most = min(2 * wanted, _MAX_RUN)
+        return wanted
 
     def read1(self, amt: int) -> bytes:
         """Read what is at hand, or what one receive brings; -1: any number of bytes."""
@@ -286,6 +363,20 @@ class ChunkedBody:
             if limit > 0:
                 limit -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+@functools.lru_cache(maxsize=64)
+def _frame(line: bytes, period: int) -> tuple[tuple[int, bytes], ...]:
+    """Return each octet of the framing of a chunk, and where it stands."""
+    offsets = (*range(len(line)), period - 2, period - 1)
+    octets = line + b"\r\n"
+    return tuple((offset, octets[i : i + 1]) for i, offset in enumerate(offsets))
+
+
+@functools.lru_cache(maxsize=64)
+def _run_format(skipped: int, size: int, count: int) -> struct.Struct:
+    """Return what cuts the data out of `count` chunks."""
+    return struct.Struct(f"{skipped}x{size}s2x" * count)
 
 
 def parse_chunk_size(line: bytes, body: Any) -> int:
