@@ -57,7 +57,7 @@ class MultipartEncoder(StreamedBody):
 
     >>> encoder = MultipartEncoder({"tea": "black"}, boundary="xx")
     >>> encoder.content_type, len(encoder)
-    ('multipart/form-data; boundary=xx', 66)
+    ('multipart/form-data; boundary=xx', 67)
 
     .. versionadded:: 4.0
     """

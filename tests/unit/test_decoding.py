@@ -46,6 +46,17 @@ def raw_deflate(data: bytes) -> bytes:
     return codec.compress(data) + codec.flush()
 
 
+@pytest.fixture(params=["zlib", "isal.isal_zlib", "zlib_ng.zlib_ng"], scope="module", autouse=True)
+def inflater(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Whatever module inflates, all promises hold."""
+    module = pytest.importorskip(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_decoding, "_zlib_for_gzip", lambda: module)
+        if request.param != "isal.isal_zlib":
+            patch.setattr(_decoding, "_zlib_for_deflate", lambda: module)
+        yield module
+
+
 Encoder = Callable[[bytes], bytes]
 
 #: Name, encoder, decoder of everything that can be decoded.
@@ -389,12 +400,44 @@ def test_a_megabyte_of_empty_members_takes_time_in_proportion(
     monkeypatch: pytest.MonkeyPatch, max_length: int
 ) -> None:
     counts: list[int] = []
-    new_member = _decoding._gzip_member
-    monkeypatch.setattr(_decoding, "_gzip_member", lambda: Counting(new_member(), counts))
+    new_member = GzipDecoder._new_member
+    monkeypatch.setattr(GzipDecoder, "_new_member", lambda self: Counting(new_member(self), counts))
     empty = gzip.compress(b"")
     members = MIB // len(empty)
     assert decode(GzipDecoder(), [empty * members], max_length) == b""
     assert sum(counts) <= 2000 * members
+
+
+@pytest.mark.parametrize("member", [0, 1])
+@pytest.mark.parametrize("cut", [1, 3, 4, 1000])
+@pytest.mark.parametrize("bit", [32, 64, 128])
+def test_a_member_with_reserved_flags_is_refused(bit: int, cut: int, member: int) -> None:
+    """RFC 1952, 2.3.1.2: they may mean that the header has parts that nobody here knows."""
+    broken = bytearray(gzip.compress(TEXT))
+    broken[3] |= bit
+    data = gzip.compress(TEXT) * member + broken
+    with pytest.raises(DecodeError):
+        decode(GzipDecoder(), [data[i : i + cut] for i in range(0, len(data), cut)], -1)
+
+
+def test_each_broken_bit_is_seen_by_all_modules_or_none(inflater: Any) -> None:
+    """The modules must not disagree about what a body says."""
+
+    def outcome(module: Any, data: bytes) -> bytes | None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_decoding, "_zlib_for_gzip", lambda: module)
+            try:
+                decoder = GzipDecoder()
+                return decoder.decompress(data) + decoder.flush()
+            except DecodeError:
+                return None
+
+    data = gzip.compress(b"one two three " * 9, mtime=0)
+    for at in range(len(data)):
+        for bit in range(8):
+            broken = bytearray(data)
+            broken[at] ^= 1 << bit
+            assert outcome(inflater, bytes(broken)) == outcome(zlib, bytes(broken)), (at, bit)
 
 
 # -- brotli ---------------------------------------------------------------------------------------
