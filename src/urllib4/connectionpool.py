@@ -1096,7 +1096,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             response, call.retries, call.method, call.redirect
         ):
             call.phase = "reading the body"
-            if response._take_whole():
+            if call.on_download is None and response._take_whole():
                 return
             response._bounds = call.bounds
             response._body = response.read(decode_content=response.decode_content)
