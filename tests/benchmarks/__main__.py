@@ -118,6 +118,13 @@ def pick_cores() -> tuple[int | None, int | None]:
     return cores[0], cores[-1]
 
 
+def warn_if_busy() -> None:
+    """Say so when other programs use the cores: then times mean little, CPU times still do."""
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
+        load = os.getloadavg()[0]
+        print(f"this machine is busy (load {load:.1f}): trust the columns of CPU time only.")
+
+
 class Run:
     """One run: the processes that take part, and what came out.
 
@@ -237,6 +244,7 @@ def main() -> int:
         show_list()
         return 0
     started = time.monotonic()
+    warn_if_busy()
     nginx = pick_server(options.server)
     run = Run(options)
     with ExitStack() as stack:

@@ -93,7 +93,7 @@ class Bench:
     def _call(self, client: Client) -> Callable[[], int]:
         """Return the call of this work, with all its arguments."""
         place = self._place
-        method = getattr(client, self._work.call)
+        method: Callable[..., int] = getattr(client, self._work.call)
         if self._work.call == "load":
             return method
         if self._work.call == "lookup":
