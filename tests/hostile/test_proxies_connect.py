@@ -31,7 +31,6 @@ from tests.hostile.proxies import (
 from urllib4 import ProxyManager, Retry, Timeout
 from urllib4.exceptions import (
     DeadlineExceededError,
-    HeadTooLargeError,
     HTTPError,
     MaxRetryError,
     ProtocolError,
@@ -195,9 +194,7 @@ def test_heads_without_end(
 ) -> None:
     """What is taken is bounded; the kernel's buffers take some megabytes themselves."""
     proxy.play = OVERSIZED[name]
-    error = error_of(manager)
-    if not isinstance(error, HeadTooLargeError):
-        is_broken(error)
+    is_broken(error_of(manager))
     proxy.wait_until(lambda: proxy.open == 0)
     if isinstance(proxy.play, Flood):
         assert proxy.play.sent < 1 << 24
@@ -349,7 +346,7 @@ GARBAGE = [
 def test_what_is_not_http(manager: ProxyManager, proxy: HostileProxy, count: Counter[str]) -> None:
     for number, data in enumerate(GARBAGE):
         for make in (whole, silent_after):
-            more = len(data) < 8 or not data.endswith(b"\r\n\r\n") or b" 101 " in data
+            more = len(data) < 8 or not data.endswith(b"\r\n\r\n")
             if make is silent_after and more:
                 continue  # there may be more to come: that is a timeout
             proxy.play = make(data)
