@@ -1146,7 +1146,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             response.drain_conn()
             raise
         if step.kind == "return":
-            self._preload_last(call, response)
+            if type(response) is not HTTPResponse or not response._is_whole:
+                self._preload_last(call, response)
         else:
             response.drain_conn()
         return step

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import logging
 import math
+import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -83,6 +84,10 @@ _DEFAULT_BLOCKSIZE = 16384
 
 #: The pool keyword by which a manager tells its router the whole URL; no pool gets it.
 ASKED_URL = "_asked_url"
+
+# How many URLs, and origins, a manager remembers, and up to which length in characters.
+_MOST_KNOWN = 1024
+_LONGEST_KNOWN_URL = 512
 
 _SelfT = TypeVar("_SelfT", bound="PoolManager")
 
@@ -277,6 +282,36 @@ _KNOWN_KEYWORDS = (
 _warned_keywords: set[str] = set()
 
 
+class _Known:
+    """What the present options of a manager make of recent URLs and origins.
+
+    Safe to share between threads: only single operations of dicts change it, and other options
+    get a new object.
+
+    :ivar is_usable: no option could change without becoming another object.
+    :ivar keys: the key of the pool by scheme, host and port as they were asked for.
+    :ivar urls: the key of the pool, and the target, by URL.
+    """
+
+    __slots__ = ("is_usable", "key_functions", "keys", "keywords", "urls")
+
+    def __init__(self, keywords: dict[str, Any], key_functions: dict[str, Any]) -> None:
+        self.keywords = keywords.copy()
+        self.key_functions = key_functions.copy()
+        self.is_usable = not any(
+            isinstance(value, (Mapping, list, set, bytearray)) for value in keywords.values()
+        )
+        self.keys: dict[Any, Any] = {}
+        self.urls: dict[str, tuple[Any, str]] = {}
+
+    @staticmethod
+    def add(place: dict[Any, Any], key: Any, value: Any) -> None:
+        """Remember one more, after forgetting all where there are too many."""
+        if len(place) >= _MOST_KNOWN:
+            place.clear()
+        place[key] = value
+
+
 class PoolManager(RequestMethods):
     """Sends each request on the pool for its host, making and keeping pools as needed.
 
@@ -355,6 +390,7 @@ class PoolManager(RequestMethods):
         self._tls_sessions = TLSSessionCache()
         if proxies is not None or proxy_auth is not None:
             self._router = self._make_router(proxies, proxy_auth)
+        self._known = _Known(self.connection_pool_kw, self.key_fn_by_scheme)
         watch(self)
 
     def _make_router(self, proxies: Any, proxy_auth: Any) -> Any:
@@ -438,13 +474,23 @@ class PoolManager(RequestMethods):
         """
         if not host:
             raise LocationValueError("No host specified.")
+        origin = (scheme, host, port)
+        known = None if pool_kwargs else self._known_now()
+        if known is not None:
+            pool = self.pools.get(known.keys.get(origin))
+            if pool is not None:
+                return pool
         context = self._merge_pool_kwargs(pool_kwargs)
         context["scheme"] = scheme or "http"
         if not port:
             port = port_by_scheme.get(context["scheme"].lower(), 80)
         context["port"] = port
         context["host"] = host
-        return self.connection_from_context(context)
+        if known is None:
+            return self.connection_from_context(context)
+        key = self._key_of(context)
+        known.add(known.keys, origin, key)
+        return self.connection_from_pool_key(key, request_context=context)
 
     def connection_from_context(self, request_context: dict[str, Any]) -> Any:
         """Return the pool for a mapping of pool keywords, ``scheme`` and ``host`` included.
@@ -452,6 +498,11 @@ class PoolManager(RequestMethods):
         :raises KeyError: no ``scheme``.
         :raises URLSchemeUnknown: ``scheme`` is not in :attr:`key_fn_by_scheme`.
         """
+        return self.connection_from_pool_key(
+            self._key_of(request_context), request_context=request_context
+        )
+
+    def _key_of(self, request_context: dict[str, Any]) -> Any:
         if "strict" in request_context:
             warn_caller(
                 "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
@@ -471,7 +522,7 @@ class PoolManager(RequestMethods):
             # A key class of the program may leave the proxy out, but what is meant for one proxy
             # must not go through another, or through none.
             pool_key = (pool_key, self._router.way_in(request_context))
-        return self.connection_from_pool_key(pool_key, request_context=request_context)
+        return pool_key
 
     def connection_from_pool_key(
         self, pool_key: Any, request_context: dict[str, Any] | None = None
@@ -504,12 +555,65 @@ class PoolManager(RequestMethods):
 
     def connection_from_url(self, url: str, pool_kwargs: dict[str, Any] | None = None) -> Any:
         """Return the pool for the host of `url`; parameters as :meth:`connection_from_host`."""
+        recalled = None if pool_kwargs else self._recall(url)
+        if recalled is not None:
+            return recalled[0]
         parsed = parse_url(url)
         if parsed.scheme in UNIX_SCHEMES:
             return self._open_unix(parsed, pool_kwargs)[0]
-        return self.connection_from_host(
+        pool = self.connection_from_host(
             parsed.host, port=parsed.port, scheme=parsed.scheme, pool_kwargs=pool_kwargs
         )
+        if not pool_kwargs:
+            self._remember(url, parsed)
+        return pool
+
+    # -- what is remembered ----------------------------------------------------------------
+
+    def _known_now(self) -> _Known | None:
+        """Return what is known while the options are as now; None if somebody overrides a step."""
+        known = self._known
+        if (
+            known.keywords != self.connection_pool_kw
+            or known.key_functions != self.key_fn_by_scheme
+        ):
+            self._known = known = _Known(self.connection_pool_kw, self.key_fn_by_scheme)
+        if (
+            known.is_usable
+            and self._router is None  # it looks at each URL
+            and _lookup_of(type(self)) == _OWN_LOOKUP
+            and self.__dict__.keys().isdisjoint(_LOOKUP)
+        ):
+            return known
+        return None
+
+    def _recall(self, url: str) -> tuple[Any, str] | None:
+        """Return pool and target for a URL that was asked for before, if its pool is still there.
+
+        What takes most of the time between a URL and its pool (benchmark ``pm_lookup``).
+        """
+        known = self._known_now()
+        if known is None or type(url) is not str:
+            return None
+        found = known.urls.get(url)
+        if found is None:
+            return None
+        pool = self.pools.get(found[0])
+        return None if pool is None else (pool, found[1])
+
+    def _remember(self, url: str, parsed: Url) -> None:
+        """Note the key of the pool for `url`, unless it is long or holds credentials."""
+        known = self._known_now()
+        if (
+            known is not None
+            and type(url) is str
+            and len(url) <= _LONGEST_KNOWN_URL
+            and "@" not in url
+            and parsed.scheme is not None
+        ):
+            key = known.keys.get((parsed.scheme, parsed.host, parsed.port))
+            if key is not None:
+                known.add(known.urls, url, (key, parsed.request_uri))
 
     def _merge_pool_kwargs(self, override: dict[str, Any] | None) -> dict[str, Any]:
         merged = self.connection_pool_kw.copy()
@@ -551,7 +655,8 @@ class PoolManager(RequestMethods):
         if redirect and kw.get("body") is not None:
             # Noted before the first attempt, or a redirect would send what is left of a file.
             body_pos = set_file_position(kw["body"], kw.get("body_pos"))
-        self._start_deadline(kw)
+        if kw.get("timeout", self.connection_pool_kw.get("timeout")) is not None:
+            self._start_deadline(kw)
         while True:
             response: BaseHTTPResponse = self._open_once(method, url, kw)
             location = redirect and response.get_redirect_location()
@@ -569,6 +674,10 @@ class PoolManager(RequestMethods):
                 return self.urlopen(method, url, redirect=redirect, **kw)
 
     def _open_once(self, method: str, url: str, kw: dict[str, Any]) -> Any:
+        recalled = self._recall(url)
+        if recalled is not None:
+            pool, target = recalled
+            return pool.urlopen(method, target, **kw)
         parsed = parse_url(url)
         if parsed.scheme is None:
             warn_caller(
@@ -599,6 +708,7 @@ class PoolManager(RequestMethods):
             kw = {**kw, "headers": self._set_proxy_headers(target, kw["headers"])}
         else:
             target = parsed.request_uri
+            self._remember(url, parsed)
         return pool.urlopen(method, target, **kw)
 
     def _open_unix(self, url: Url, pool_kwargs: dict[str, Any] | None) -> tuple[Any, str]:
@@ -678,6 +788,13 @@ class PoolManager(RequestMethods):
 
 
 _ORIGINAL_URLOPEN = PoolManager.urlopen
+# Whoever overrides one of these on the way to a pool is asked each time.
+_LOOKUP = (
+    "connection_from_host", "connection_from_context", "connection_from_pool_key",
+    "_merge_pool_kwargs", "_proxy_requires_url_absolute_form",
+)  # fmt: skip
+_lookup_of = operator.attrgetter(*_LOOKUP)
+_OWN_LOOKUP = _lookup_of(PoolManager)
 
 
 def _unix_url(url: str) -> Any:
