@@ -57,7 +57,9 @@ class Call:
     :ivar idempotent: the request may be sent twice, whatever its method; None: as the method says.
     :ivar extras: keywords of ``urlopen`` that urllib3 does not have, as they were given.
     :ivar challenges: those of a proxy that were answered for this call; None until the first.
-    :ivar fixed: the limits of `timeout` on connecting and reading if they are all it has.
+    :ivar fixed: the limits of `timeout` on connecting and reading if they are all it has; there
+        is no deadline then.
+    :ivar is_unbounded: nothing ends the attempt but these two limits.
     :ivar attempt_deadline: bound on the running attempt (``Timeout.total`` and the
         deadline, whichever ends first); None when there is neither.
     """
@@ -71,6 +73,7 @@ class Call:
     redirect = True
     timeout: Any = None
     fixed: tuple[float | None, float | None] | None = None
+    is_unbounded = False
     pool_timeout: float | None = None
     deadline: Deadline | None = None
     cancel: CancelToken | None = None

@@ -77,15 +77,15 @@ class RequestMethods:
         :param urlopen_kw: see :meth:`HTTPConnectionPool.urlopen`.
         :raises TypeError: more than one of `body`, `json` and `fields` in the body.
         """
-        if isinstance(body, Mapping) and fields is None:
+        if body is not None and fields is None and isinstance(body, Mapping):
             body, fields = None, body
-        if json is not None and body is not None:
-            raise TypeError(
-                "request got values for both 'body' and 'json' parameters which are mutually "
-                "exclusive"
-            )
         method = method.upper() if isinstance(method, str) else method
         if json is not None:
+            if body is not None:
+                raise TypeError(
+                    "request got values for both 'body' and 'json' parameters which are mutually "
+                    "exclusive"
+                )
             body, headers = self._encode_json(json, headers)
         if body is not None:
             urlopen_kw["body"] = body
@@ -93,7 +93,7 @@ class RequestMethods:
             return self.request_encode_url(
                 method,
                 url,
-                fields=typing.cast("_TYPE_ENCODE_URL_FIELDS | None", fields),
+                fields=fields,  # type: ignore[arg-type]
                 headers=headers,
                 **urlopen_kw,
             )

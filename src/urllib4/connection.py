@@ -456,9 +456,8 @@ class HTTPConnection(http.client.HTTPConnection):
         asking it (benchmark ``small``).
         """
         sock = self.sock
-        poll_class = getattr(select, "poll", None)  # programs replace it (gevent)
         if (
-            poll_class is not _STD_POLL
+            getattr(select, "poll", None) is not _STD_POLL  # programs replace it (gevent)
             or wait_for_read is not _OWN_WAIT_FOR_READ
             or not isinstance(sock, socket.socket)
         ):
@@ -593,7 +592,8 @@ class HTTPConnection(http.client.HTTPConnection):
         sock = self.sock
         if sock is None:
             return
-        timeout = self.timeout if self._call is None else self._time_left()
+        call = self._call
+        timeout = self.timeout if call is None or call.is_unbounded else self._time_left()
         if sock.gettimeout() != timeout:
             sock.settimeout(timeout)
 

@@ -720,11 +720,13 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         ):
             timeout = self._get_timeout(timeout)
         else:
-            timeout = coerce_timeout(self.timeout if timeout is _DEFAULT_TIMEOUT else timeout)
-            if type(timeout) is Timeout:
-                call.fixed = timeout.fixed_limits()
+            if timeout is _DEFAULT_TIMEOUT:
+                timeout = self.timeout
+            if type(timeout) is not Timeout:
+                timeout = coerce_timeout(timeout)
+            call.fixed = timeout.fixed_limits()
         call.timeout = timeout
-        if timeout.deadline is not None or timeout._running_deadline is not None:
+        if call.fixed is None:
             call.deadline = running_deadline(timeout)
 
     def _plan(self, call: Call) -> None:
@@ -803,11 +805,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         lease = Lease(self, cancel=call.cancel)
         conn = None
         try:
-            if call.fixed is None or call.deadline is not None or call.cancel is not None:
+            if call.fixed is None or call.cancel is not None:
                 call.timeout = call.timeout.clone()
                 start_attempt(call)
                 conn = self._take_conn(call, lease)
             else:
+                call.is_unbounded = True
                 call.phase = WAITING
                 conn = lease.take(call.pool_timeout)
             response = self._exchange_or_resend(call, conn)
@@ -904,9 +907,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         """Send the call on `conn` and return the response, its body read if that is wanted."""
         if call.fixed is None:
             connect_timeout = Timeout.resolve_default_timeout(call.timeout.connect_timeout)
+            conn.timeout = bounded(call, connect_timeout)
         else:
-            connect_timeout = call.fixed[0]
-        conn.timeout = bounded(call, connect_timeout)
+            conn.timeout = call.fixed[0]
         conn._call = call
         try:
             if call.route.kind == "tunnel" and conn.is_closed:
@@ -980,12 +983,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         call: Call | None = getattr(conn, "_call", None)
         timeout_obj: Timeout | None = None
         if call is not None and call.fixed is not None and call.timeout is timeout:
-            connect_timeout, read_timeout = call.fixed
+            conn.timeout, read_timeout = call.fixed
         else:
             timeout_obj = self._get_timeout(timeout)
             timeout_obj.start_connect()
             connect_timeout = Timeout.resolve_default_timeout(timeout_obj.connect_timeout)
-        conn.timeout = bounded(call, connect_timeout)
+            conn.timeout = bounded(call, connect_timeout)
         if call is not None:
             call.phase = "connecting"
         self._connect(conn, url)
@@ -996,9 +999,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         conn.timeout = read_timeout
         try:
             self._send(conn, call, method, url, body, headers, chunked,
-                       {"preload_content": preload_content and call is None,
-                        "decode_content": decode_content,
-                        "enforce_content_length": enforce_content_length})  # fmt: skip
+                       preload_content and call is None,
+                       decode_content, enforce_content_length)  # fmt: skip
             if call is not None:
                 call.phase = "waiting for the response"
             response = conn.getresponse()
@@ -1059,7 +1061,9 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         body: Any,
         headers: Mapping[str, str] | None,
         chunked: bool,
-        options: dict[str, Any],
+        preload_content: bool,
+        decode_content: bool,
+        enforce_content_length: bool,
     ) -> None:
         """Send; a peer that stopped reading may have answered already, so go on to read."""
         if call is not None:
@@ -1067,7 +1071,16 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             if body is not None:
                 call.body_pos = mark_used(body, call.body_pos)
         try:
-            conn.request(method, url, body=body, headers=headers, chunked=chunked, **options)
+            conn.request(
+                method,
+                url,
+                body=body,
+                headers=headers,
+                chunked=chunked,
+                preload_content=preload_content,
+                decode_content=decode_content,
+                enforce_content_length=enforce_content_length,
+            )
         except BrokenPipeError:
             pass
         except OSError as error:
@@ -1104,20 +1117,19 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _hand_over(self, call: Call, response: Any, conn: Any, lease: Lease) -> None:
         """Let the response end the lease of its connection when it is done with it."""
         if isinstance(response, HTTPResponse):
-            if response._retries is not call.retries:
-                response.retries = call.retries
             life = getattr(conn, "_life", None)
             if life is not None:
                 life.answered(response.headers, self.reuse)
+            if response._is_whole and response._retries is call.retries:
+                lease.end(True)  # nothing is left to be done with it (benchmark ``small``)
+                return
+            response.retries = call.retries
         response._pool = self
         preloaded = call.options.get("preload_content", True)
         if preloaded and getattr(response, "_original_response", None) is None:
             # Made by hand, as tests do, with nothing left to read from the connection.
             lease.end(True)
         elif isinstance(response, HTTPResponse):
-            if response._is_whole:
-                lease.end(True)
-                return
             stream = getattr(conn, "_stream", None)
             if stream is not None and stream.deadline is not None:
                 # Timeout.total ends with the answer; a body read later has only the deadline.

@@ -57,13 +57,16 @@ class LengthBody:
 
     def take_whole(self) -> bytes | None:
         """Take all of it if nothing has to be received for that, and nothing was read before."""
-        left = self.left
-        if left is None or self._done or left > self._stream.buffered:
+        left, stream = self.left, self._stream
+        start = stream._start
+        if left is None or self._done or left > stream._end - start:
             return None
         self._done = left
         self.left = 0
         self.complete = True
-        return self._stream.take(left)
+        data = bytes(stream._view[start : start + left])
+        stream._consume(start + left)
+        return data
 
     def read(self, amt: int) -> bytes:
         """Read `amt` bytes; fewer only at the end."""

@@ -28,6 +28,7 @@ MAX_HEAD_LINES = 1000
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
 _FIELD_NAME = re.compile(_TOKEN)
+_FIELD = re.compile(rb"([^:\r\n\0 \t]+):([^\r\n\0]*)")  # names are checked when first seen
 _METHOD = re.compile(_TOKEN.decode("ascii"))
 # All control characters but the tab (RFC 9110, 5.5): some recipients cut or fold lines at others
 # than CR and LF, or take them for white space.
@@ -49,9 +50,31 @@ _MEMO_MAX_LINE = 100
 _MEMO_MAX_LINES = 1024
 
 Field = tuple[str, str, str]
-# line -> (lower-cased name, name, value).  Only single get, set and clear operations touch
-# it, each of which is safe by itself between threads; a lost entry is parsed again.
-_memo: dict[bytes, Field] = {}
+
+
+class _Unusual(Exception):
+    """A line cannot be told a field by itself."""
+
+
+class _LineMemo(dict[bytes, Field]):
+    """line -> (lower-cased name, name, value), for lines that are worth it.
+
+    Only single get, set and clear operations touch it, each of which is safe by itself between
+    threads; a lost entry is parsed again.
+    """
+
+    def __missing__(self, line: bytes) -> Field:
+        """Parse a line that is not here.
+
+        :raises _Unusual: it is folded, no field, or more than one line.
+        """
+        match = _FIELD.fullmatch(line)
+        if match is None:
+            raise _Unusual
+        return _remembered(line, *match.groups())
+
+
+_memo = _LineMemo()
 # name -> (lower-cased name, name), and status line -> (version, status, reason): the same way.
 _names: dict[bytes, tuple[str, str]] = {}
 _status_memo: dict[bytes, tuple[int, int, str]] = {}
@@ -102,27 +125,20 @@ def _recall(block: bytes) -> ResponseHead | None:
     start = _status_memo.get(lines[0])
     if start is None or not block.endswith(b"\r\n\r\n") or len(lines) > MAX_HEAD_LINES:
         return None
-    container: dict[str, list[str]] = {}
-    recall = _memo.get
-    for line in lines[1:-2]:
-        field = recall(line)
-        if field is None:
-            if b"\r" in line or b"\n" in line or b"\0" in line or line[:1] in _FOLDS:
-                return None
-            field = _parse_line(line)
-            if field is None:
-                return None
-        lower, name, value = field
-        if lower in container:
-            container[lower].append(value)
-        else:
-            container[lower] = [name, value]
+    try:
+        fields = [*map(_memo.__getitem__, lines[1:-2])]
+    except _Unusual:
+        return None
+    container = {lower: [name, value] for lower, name, value in fields}
+    if len(container) != len(fields):  # names repeat
+        container = {}
+        for lower, name, value in fields:
+            container.setdefault(lower, [name]).append(value)
     headers = _new(HTTPHeaderDict)
     headers._container = container
     return _new_tuple(ResponseHead, (*start, headers, ()))
 
 
-_FOLDS = (b" ", b"\t")  # how a folded line starts
 # Constructors without a Python frame.
 _new = HTTPHeaderDict.__new__
 _new_tuple = tuple.__new__
@@ -213,6 +229,11 @@ def _parse_line(line: bytes) -> Field | None:
     name, colon, value = line.partition(b":")
     if not colon or not name:
         return None
+    return _remembered(line, name, value)
+
+
+def _remembered(line: bytes, name: bytes, value: bytes) -> Field:
+    """Return the field that a line holds, and note it if it may be kept."""
     names = _names.get(name)
     if names is None:
         names = _parse_name(name)

@@ -79,7 +79,10 @@ class Http1Response(http.client.HTTPResponse):
             return
         stream = self._stream
         assert stream is not None
-        head = self._read_final_head(stream)
+        block = stream.read_head()
+        head = parse_response_head(block) if block else None
+        if head is None or head[1] < 200:
+            head = self._skip_interim(stream, head)
         version, status, self.reason, _, _ = self.head = head
         # What follows 101 is another protocol's, to the end of the connection (RFC 9110, 7.8).
         framing = UNTIL_CLOSE if status == 101 else response_framing(self._method, head)
@@ -94,14 +97,13 @@ class Http1Response(http.client.HTTPResponse):
         if self.debuglevel > 0:
             self._print_head(head)
 
-    def _read_final_head(self, stream: ByteStream) -> ResponseHead:
+    def _skip_interim(self, stream: ByteStream, head: ResponseHead | None) -> ResponseHead:
+        """Return the head of the final response; `head` was read already, None: there was none."""
         for _ in range(MAX_INTERIM_RESPONSES + 1):
-            block = stream.read_head()
-            if not block:
+            if head is None:
                 raise http.client.RemoteDisconnected(
                     "Remote end closed connection without response"
                 )
-            head = parse_response_head(block)
             if head.status >= 200:
                 return head
             if head.status == 101:
@@ -109,6 +111,8 @@ class Http1Response(http.client.HTTPResponse):
                     return head
                 raise ProtocolError("101 Switching Protocols without an upgrade being asked for")
             stream.interims += 1
+            block = stream.read_head()
+            head = parse_response_head(block) if block else None
         raise ProtocolError(f"more than {MAX_INTERIM_RESPONSES} interim (1xx) responses")
 
     def _print_head(self, head: ResponseHead) -> None:

@@ -169,11 +169,14 @@ class ByteStream:
         :raises http.client.BadStatusLine: the first bytes are another protocol's.
         """
         if self._start == self._end:
-            if not self.fill():
+            self._start = self._end = 0
+            self._end = received = self._receive_into(self._view)
+            if not received:
                 return b""
             # A head that came whole, by the shortest way (benchmark ``small``).
-            end = self._buffer.find(b"\n\r\n", 0, self._end) + 3
-            if 3 <= end <= max_bytes and self._buffer.find(b"\n\n", 0, end) < 0:
+            find = self._buffer.find
+            end = find(b"\n\r\n", 0, received) + 3
+            if 3 <= end <= max_bytes and find(b"\n\n", 0, end) < 0:
                 self._start = end
                 return bytes(self._view[:end])
         searched = self._start

@@ -183,7 +183,11 @@ class Timeout:
         (benchmark ``small``).
         """
         connect, read = self._connect, self._read
-        if self.total is not None:
+        if (
+            self.total is not None
+            or self.deadline is not None
+            or self._running_deadline is not None
+        ):
             return None
         if connect is _DEFAULT_TIMEOUT:
             connect = getdefaulttimeout()

@@ -34,7 +34,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 @pytest.fixture(autouse=True)
 def fresh_memos(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test starts without remembered lines, and leaves none."""
-    monkeypatch.setattr(head, "_memo", {})
+    monkeypatch.setattr(head, "_memo", head._LineMemo())
     monkeypatch.setattr(head, "_line_memo", {})
 
 
