@@ -152,7 +152,7 @@ class ConnectionPool:
         self.host = _normalize_host(host, scheme=self.scheme)
         self.port = port
         # The name as a URL has it: IPv6 with brackets.
-        self._tunnel_host = _normalize_host(host, scheme=self.scheme)
+        self._tunnel_host = self.host
         if self.host is not None and self.host.startswith("[") and self.host.endswith("]"):
             self.host = self.host[1:-1]
 
@@ -281,8 +281,11 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             late = queue.LifoQueue
             queue_class = IdleStore if late is _STD_LIFO_QUEUE else late
         store = queue_class(maxsize)
-        for _ in range(maxsize):
-            store.put(None)
+        if queue_class is IdleStore:
+            store.queue[:] = [None] * maxsize
+        else:
+            for _ in range(maxsize):
+                store.put(None)
         if self.reuse.on_time and isinstance(store, IdleStore):
             # On first use: it makes a thread, which most programs do not need.
             from ._reaper import REAPER

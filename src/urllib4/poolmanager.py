@@ -290,7 +290,7 @@ class _Known:
 
     :ivar is_usable: no option could change without becoming another object.
     :ivar keys: the key of the pool by scheme, host and port as they were asked for.
-    :ivar urls: the key of the pool, and the target, by URL.
+    :ivar urls: by URL: the key of the pool, what the key was made for, and the target.
     """
 
     __slots__ = ("is_usable", "key_functions", "keys", "keywords", "urls")
@@ -302,7 +302,7 @@ class _Known:
             isinstance(value, (Mapping, list, set, bytearray)) for value in keywords.values()
         )
         self.keys: dict[Any, Any] = {}
-        self.urls: dict[str, tuple[Any, str]] = {}
+        self.urls: dict[str, tuple[Any, Any, str]] = {}
 
     @staticmethod
     def add(place: dict[Any, Any], key: Any, value: Any) -> None:
@@ -476,8 +476,9 @@ class PoolManager(RequestMethods):
             raise LocationValueError("No host specified.")
         origin = (scheme, host, port)
         known = None if pool_kwargs else self._known_now()
-        if known is not None:
-            pool = self.pools.get(known.keys.get(origin))
+        key = None if known is None else known.keys.get(origin)
+        if key is not None:
+            pool = self.pools.get(key)
             if pool is not None:
                 return pool
         context = self._merge_pool_kwargs(pool_kwargs)
@@ -488,8 +489,9 @@ class PoolManager(RequestMethods):
         context["host"] = host
         if known is None:
             return self.connection_from_context(context)
-        key = self._key_of(context)
-        known.add(known.keys, origin, key)
+        if key is None:
+            key = self._key_of(context)
+            known.add(known.keys, origin, key)
         return self.connection_from_pool_key(key, request_context=context)
 
     def connection_from_context(self, request_context: dict[str, Any]) -> Any:
@@ -588,7 +590,7 @@ class PoolManager(RequestMethods):
         return None
 
     def _recall(self, url: str) -> tuple[Any, str] | None:
-        """Return pool and target for a URL that was asked for before, if its pool is still there.
+        """Return pool and target for a URL that was asked for before; None for others.
 
         What takes most of the time between a URL and its pool (benchmark ``pm_lookup``).
         """
@@ -598,8 +600,12 @@ class PoolManager(RequestMethods):
         found = known.urls.get(url)
         if found is None:
             return None
-        pool = self.pools.get(found[0])
-        return None if pool is None else (pool, found[1])
+        key, origin, target = found
+        pool = self.pools.get(key)
+        if pool is None:
+            scheme, host, port = origin
+            pool = self.connection_from_host(host, port, scheme)
+        return pool, target
 
     def _remember(self, url: str, parsed: Url) -> None:
         """Note the key of the pool for `url`, unless it is long or holds credentials."""
@@ -611,9 +617,10 @@ class PoolManager(RequestMethods):
             and "@" not in url
             and parsed.scheme is not None
         ):
-            key = known.keys.get((parsed.scheme, parsed.host, parsed.port))
+            origin = (parsed.scheme, parsed.host, parsed.port)
+            key = known.keys.get(origin)
             if key is not None:
-                known.add(known.urls, url, (key, parsed.request_uri))
+                known.add(known.urls, url, (key, origin, parsed.request_uri))
 
     def _merge_pool_kwargs(self, override: dict[str, Any] | None) -> dict[str, Any]:
         merged = self.connection_pool_kw.copy()

@@ -261,6 +261,8 @@ def coerce_timeout(value: Any) -> Timeout:
     """
     if isinstance(value, Timeout):
         return value
+    if value is None or isinstance(value, (_TYPE_DEFAULT, int, float)):
+        return Timeout.from_float(value)
     if not all(hasattr(value, name) for name in ("total", "_connect", "_read")):
         return Timeout.from_float(value)
     # Older copies mark the default with an object of their own, which only their class knows.
