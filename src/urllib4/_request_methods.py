@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as _json
 import os
 import re
 import typing
@@ -106,7 +105,9 @@ class RequestMethods:
         if "content-type" not in map(_lower, given):
             given = HTTPHeaderDict(given)
             given["Content-Type"] = "application/json"
-        text = _json.dumps(json, separators=(",", ":"), ensure_ascii=False)
+        from json import dumps  # loaded by those who need it
+
+        text = dumps(json, separators=(",", ":"), ensure_ascii=False)
         return text.encode("utf-8"), given
 
     def request_encode_url(

@@ -27,7 +27,6 @@ from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException as HTTPException
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _tls
 from ._base_connection import ProxyConfig as ProxyConfig
 from ._base_connection import _ResponseOptions
 from ._caller import warn_caller
@@ -66,7 +65,6 @@ from .exceptions import (
 )
 from .response import HTTPResponse
 from .util import connection as _connection
-from .util._ssl_plan import is_tls
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.request import SKIP_HEADER
 from .util.response import assert_header_parsing
@@ -89,6 +87,7 @@ except ImportError:  # a Python without OpenSSL: plain HTTP only
 
 
 if TYPE_CHECKING:
+    from . import _tls
     from ._call import Call
     from ._dialing import Dialing
     from .address_filters import AddressFilter
@@ -147,6 +146,17 @@ _NOT_GIVEN = (None,) * len(DIALING_KEYWORDS)
 
 #: The schemes of URLs that name a Unix domain socket, and that of the requests to it.
 UNIX_SCHEMES = {"http+unix": "http", "https+unix": "https"}
+
+
+def check_pinning(assert_fingerprint: Any, assert_pins: Any) -> None:
+    """Raise what the first connection would because of these two.
+
+    :raises TypeError, ValueError, SSLError: one is malformed; the text names it.
+    """
+    if assert_fingerprint is not None or assert_pins is not None:
+        from . import _tls
+
+        _tls.check_pinning(assert_fingerprint, assert_pins)
 
 
 def check_dialing(options: Mapping[str, Any], *, proxy: bool = False) -> Dialing | None:
@@ -479,6 +489,8 @@ class HTTPConnection(http.client.HTTPConnection):
         response = self.__response
         if self.__state != _IDLE or not (response is None or response.isclosed()):
             return False  # whoever waits for an answer reads by himself
+        from .util._ssl_plan import is_tls  # loaded with TLS, not before
+
         if not is_tls(self.sock):
             return False
         stream = self._reader()
@@ -1175,7 +1187,7 @@ class HTTPSConnection(HTTPConnection):
         self.ssl_context: Any = ssl_context
         self.server_hostname = server_hostname
         self.assert_hostname = assert_hostname
-        _tls.check_pinning(assert_fingerprint, assert_pins)
+        check_pinning(assert_fingerprint, assert_pins)
         self.assert_fingerprint = assert_fingerprint
         self.assert_pins = assert_pins
         self.ssl_version = ssl_version
@@ -1285,6 +1297,8 @@ class HTTPSConnection(HTTPConnection):
             self.is_verified: bool = result.is_verified
 
     def _wrap(self, config: _tls.TLSConfig, hostname: str, tls_in_tls: bool) -> _tls.TLSResult:
+        from . import _tls
+
         cancel = None if self._call is None else self._call.cancel
         try:
             with interruptible(cancel, self.sock):
@@ -1311,7 +1325,9 @@ class HTTPSConnection(HTTPConnection):
 
     def _keep_sessions(self) -> None:
         keys, self._session_keys = self._session_keys, ()
-        if self.tls_session_cache is not None:
+        if self.tls_session_cache is not None and keys:
+            from . import _tls
+
             for key, sock in keys:
                 _tls.keep_session(self.tls_session_cache, key, sock)
 
@@ -1319,6 +1335,8 @@ class HTTPSConnection(HTTPConnection):
         self, config: _tls.TLSConfig, hostname: str, tls_in_tls: bool
     ) -> _tls.TLSResult:
         """Use what somebody (httpretty) put in the place of `ssl_wrap_socket` in this module."""
+        from . import _tls
+
         sock = ssl_wrap_socket(
             sock=self.sock,
             keyfile=config.key_file,
@@ -1347,6 +1365,8 @@ class HTTPSConnection(HTTPConnection):
 
     def _tls_config(self) -> _tls.TLSConfig:
         """Return all that TLS with the target needs, from the attributes as they are now."""
+        from . import _tls  # a program that speaks no TLS does without (benchmark ``import``)
+
         return _tls.TLSConfig(
             ssl_context=self.ssl_context,
             cert_reqs=self.cert_reqs,
@@ -1369,6 +1389,8 @@ class HTTPSConnection(HTTPConnection):
 
     def _proxy_tls_config(self) -> _tls.TLSConfig:
         """Return all that TLS with the proxy needs: its own context, or the pool's policy."""
+        from . import _tls
+
         own = self.proxy_config
         context = None if own is None else own.ssl_context
         names: dict[str, Any] = {}

@@ -56,7 +56,6 @@ from ._progress import CallbackFailed, ProgressCallback, guarded
 from ._request_methods import RequestMethods
 from ._reuse import ALIASES, Ledger, Life, ReusePolicy, discard, take_policy, use_main_names
 from ._route import DIRECT, PROXY_AUTHORIZATION, Route, route_for
-from ._tls import check_pinning
 from ._tunnel import refusal_of
 from .connection import (
     UNIX_SCHEMES,
@@ -66,6 +65,7 @@ from .connection import (
     HTTPConnection,
     HTTPSConnection,
     check_dialing,
+    check_pinning,
     port_by_scheme,
 )
 from .exceptions import (

@@ -7,7 +7,6 @@ ever gets into a part's header, wherever it came from: it could end the line tha
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import re
 import warnings
@@ -43,6 +42,8 @@ def guess_content_type(
     if not filename:
         return default
     name = filename.decode("utf-8", "replace") if isinstance(filename, bytes) else filename
+    import mimetypes  # for forms with files only
+
     return mimetypes.guess_type(name)[0] or default
 
 

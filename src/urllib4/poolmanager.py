@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import logging
 import math
 import operator
@@ -23,12 +21,12 @@ from ._limits import LIMIT_KEYWORDS
 from ._request_methods import RequestMethods
 from ._reuse import ALIASES, REUSE_KEYWORDS, take_policy, use_main_names
 from ._route import PROXY_AUTHORIZATION, route_for
-from ._tls import check_pinning
 from .connection import (
     DIALING_KEYWORDS,
     UNIX_SCHEMES,
     HTTPSConnection,
     check_dialing,
+    check_pinning,
     port_by_scheme,
 )
 from .connectionpool import (
@@ -259,12 +257,14 @@ pool_classes_by_scheme: dict[str, Any] = {
 }
 
 
-def _parameters(*callables: Any) -> frozenset[str]:
+def _parameters(*classes: Any) -> frozenset[str]:
+    # Not by the inspect module: loading it takes as long as half of our own (benchmark ``import``).
+    # What stands in for HTTPSConnection where there is no ssl module takes nothing.
+    codes = [one.__init__.__code__ for one in classes if "__init__" in vars(one)]
     return frozenset(
         name
-        for one in callables
-        for name, parameter in inspect.signature(one).parameters.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        for code in codes
+        for name in code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     )
 
 
@@ -825,8 +825,15 @@ def _own_keywords(pool_class: Any) -> frozenset[str]:
     """Return keywords that a replacement class takes beyond ours."""
     connection_class = getattr(pool_class, "ConnectionCls", None)
     classes = [one for one in (pool_class, connection_class) if one is not None]
+    import inspect  # few programs have classes of their own
+
     try:
-        return _parameters(*classes)
+        return frozenset(
+            name
+            for one in classes
+            for name, parameter in inspect.signature(one).parameters.items()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        )
     except (TypeError, ValueError):  # a class that does not tell
         return frozenset()
 
@@ -834,6 +841,8 @@ def _own_keywords(pool_class: Any) -> frozenset[str]:
 def _warn_about_typo(name: str) -> None:
     if name in _KNOWN_KEYWORDS or name in _warned_keywords:
         return
+    import difflib  # nearly all know the keywords
+
     likely = difflib.get_close_matches(name, sorted(_KNOWN_KEYWORDS), n=1, cutoff=0.75)
     if likely:
         _warned_keywords.add(name)

@@ -21,7 +21,7 @@ from ._caller import warn_caller
 from ._collections import HTTPHeaderDict
 from ._proxy_auth import ProxyChallenge, basic_authorization
 from ._route import PROXY_AUTHORIZATION
-from ._tls import check_pinning
+from .connection import check_pinning
 from .exceptions import (
     LocationParseError,
     LocationValueError,

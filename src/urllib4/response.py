@@ -10,7 +10,6 @@ import codecs
 import http.client
 import io
 import itertools
-import json as _json
 import logging
 import socket
 import time
@@ -193,8 +192,10 @@ class BaseHTTPResponse(io.IOBase):
         :raises UnicodeDecodeError: the content is not UTF-8.
         :raises json.JSONDecodeError: it is not JSON.
         """
+        import json  # a third of all programs never do
+
         content = self.data
-        return _json.loads(content if isinstance(content, str) else content.decode("utf-8-sig"))
+        return json.loads(content if isinstance(content, str) else content.decode("utf-8-sig"))
 
     def text(self, encoding: str | None = None, errors: str = "replace") -> str:
         """Return the content as str.

@@ -10,7 +10,6 @@ strictly: whatever is not DER (X.690, 10) as RFC 5280, 4.1, lays it out is refus
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode, b64encode
 from binascii import Error
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from ..exceptions import SSLError
 _PREFIX = "sha256//"
 _FORM = '"sha256//" and the base64 of the SHA-256 of a public key (SubjectPublicKeyInfo)'
 
+_SHA256_BYTES = 32
 _INTEGER, _SEQUENCE, _VERSION = 0x02, 0x30, 0xA0
 
 #: Most bytes that the length of an element may take: OpenSSL refuses messages above 16 MiB anyway.
@@ -55,7 +55,7 @@ def _is_pin(pin: str) -> bool:
     except (Error, ValueError):  # the second for characters outside ASCII
         return False
     # One digest has one spelling: the last character could carry bits that mean nothing.
-    return pin == _spelled(digest) and len(digest) == hashlib.sha256().digest_size
+    return pin == _spelled(digest) and len(digest) == _SHA256_BYTES
 
 
 def _spelled(digest: bytes) -> str:
@@ -67,6 +67,8 @@ def pin_of(certificate: bytes) -> str:
 
     :raises SSLError: it is malformed.
     """
+    import hashlib  # loads OpenSSL's part of it, for those with pins
+
     return _spelled(hashlib.sha256(public_key_info(certificate)).digest())
 
 

@@ -6,14 +6,12 @@ Everything here may be called from any thread.
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import SSLError
@@ -330,8 +328,8 @@ def _load_foreign_identity(context: Any, identity: Identity) -> None:
 
 def is_encrypted(path: str) -> bool:
     """Tell whether a PEM file holds an encrypted private key.  A missing file does not."""
-    with suppress(OSError):
-        return b"ENCRYPTED" in Path(path).read_bytes()
+    with suppress(OSError), open(path, "rb") as file:
+        return b"ENCRYPTED" in file.read()
     return False
 
 
@@ -376,6 +374,8 @@ def _memory_file(content: bytes) -> Iterator[str]:
                 file.flush()
                 yield path
                 return
+    import tempfile  # where there are no files in memory
+
     # 0700 for the directory is what `tempfile` promises, 0600 for the file in it comes on top.
     with tempfile.TemporaryDirectory(prefix="urllib4-") as directory:
         path = os.path.join(directory, "pem")

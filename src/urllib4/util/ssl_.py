@@ -6,20 +6,17 @@ made, so assigning them here changes all later connections (truststore and pyOpe
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import re
 import sys
 import warnings
 from binascii import unhexlify
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import SSLError
-from . import _ssl_contexts, _ssl_plan
+from . import _ssl_contexts
 from ._ssl_contexts import Identity, SSLContext, Trust
-from ._ssl_plan import Changes, Plan
 from ._tls_sessions import TLSSessionCache
 from .ssltransport import SSLTransport
 
@@ -68,11 +65,23 @@ ALPN_PROTOCOLS = ["http/1.1"]
 #: Programs written for urllib3 1.x append to it.
 DEFAULT_CIPHERS = "DEFAULT"
 
-#: Hash functions for fingerprints, by the number of hexadecimal digits; None: not in this build.
-HASHFUNC_MAP = {
-    length: getattr(hashlib, algorithm, None)
-    for length, algorithm in ((32, "md5"), (40, "sha1"), (64, "sha256"))
-}
+if TYPE_CHECKING:
+    #: Hash functions for fingerprints, by the number of hexadecimal digits; None: not to be had.
+    HASHFUNC_MAP: dict[int, Any]
+
+_HASHES = ((32, "md5"), (40, "sha1"), (64, "sha256"))
+
+
+def __getattr__(name: str) -> Any:
+    """Load hashlib, and with it a part of OpenSSL, for those who have fingerprints."""
+    if name != "HASHFUNC_MAP":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import hashlib
+
+    made = {length: getattr(hashlib, algorithm, None) for length, algorithm in _HASHES}
+    # One step: of several threads all get the dictionary of the first.
+    return globals().setdefault(name, made)
+
 
 # As the resolver of the C library takes them: one to four numbers, decimal, octal or hexadecimal.
 _IPV4 = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+)){0,3}")
@@ -99,6 +108,8 @@ def assert_fingerprint(cert: bytes | None, fingerprint: str | Sequence[str]) -> 
     several = (fingerprint,) if isinstance(fingerprint, str) else fingerprint
     expected = [checked_fingerprint(one) for one in several]
     found = {len(digits): _fingerprint(cert, len(digits)) for digits in expected}
+    import hmac  # for those with fingerprints
+
     matches = [hmac.compare_digest(found[len(digits)], digits) for digits in expected]
     if not any(matches):
         wanted = " or ".join(f'"{digits}"' for digits in expected)
@@ -108,7 +119,7 @@ def assert_fingerprint(cert: bytes | None, fingerprint: str | Sequence[str]) -> 
 
 def _fingerprint(cert: bytes, length: int) -> str:
     """Return the fingerprint of that many digits."""
-    hash_function = HASHFUNC_MAP[length]
+    hash_function = sys.modules[__name__].HASHFUNC_MAP[length]
     if hash_function is None:
         raise SSLError(f"Hash function implementation unavailable for fingerprint length: {length}")
     digits: str = hash_function(cert).hexdigest()
@@ -121,7 +132,7 @@ def checked_fingerprint(fingerprint: str) -> str:
     :raises SSLError: no fingerprint has that length, or it is not hexadecimal.
     """
     digits = fingerprint.replace(":", "").lower()
-    if len(digits) not in HASHFUNC_MAP:
+    if len(digits) not in [length for length, _ in _HASHES]:
         raise SSLError(f"Fingerprint of invalid length: {fingerprint}")
     try:
         unhexlify(digits)
@@ -316,6 +327,8 @@ def ssl_wrap_socket(
     :raises ssl.SSLError: the handshake failed.
     :raises OSError: the connection failed.
     """
+    from . import _ssl_plan  # loaded with TLS, not before
+
     trust = identity = None
     if ca_certs or ca_cert_dir or ca_cert_data:
         trust = Trust(
@@ -330,9 +343,9 @@ def ssl_wrap_socket(
     if ssl_context is None:
         context = create_urllib3_context(ssl_version, resolve_cert_reqs(cert_reqs), ciphers=ciphers)
         _fill(context, trust, identity)
-        plan = Plan(context)
+        plan = _ssl_plan.Plan(context)
     else:
-        changes = Changes(trust=trust, identity=identity, alpn=tuple(ALPN_PROTOCOLS))
+        changes = _ssl_plan.Changes(trust=trust, identity=identity, alpn=tuple(ALPN_PROTOCOLS))
         plan = _ssl_plan.plan_for(ssl_context, changes)
     connection = _ssl_plan.connect(plan, sock, server_hostname, tls_in_tls)
     _ssl_plan.lend_again(plan, connection)
