@@ -304,8 +304,9 @@ class Lease:
 
         :raises HTTPError: as ``_get_conn``.
         """
-        if self._store is not None:
-            self._store.taken_for(self._holder)
+        store = self._store
+        if store is not None:
+            store._takers[get_ident()] = self._holder  # `taken_for`
         conn = self._pool._get_conn(timeout=timeout)
         if self._cancel is not None or self._holder[-1:] != [conn]:
             self._hold(conn)
@@ -359,7 +360,7 @@ class Lease:
             holder.clear()
         else:
             holder[:] = [conn]
-            store.given_from(holder)
+            store._givers[get_ident()] = holder  # `given_from`
             self._pool._put_conn(conn)
             holder.clear()
 

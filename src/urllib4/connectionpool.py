@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import math
 import operator
@@ -126,6 +127,10 @@ _ASKED_OTHERWISE = (407, 417)
 _PHASES_BEFORE_SENDING = ("waiting for a connection", "connecting")
 # What OpenSSL says of a server that answers in plain HTTP.
 _PLAIN_HTTP_HINTS = ("wrong version number", "unknown protocol", "record layer failure")
+
+# Recent targets as they are sent, and up to which length in characters (benchmark ``small``).
+_known_target = functools.lru_cache(maxsize=256)(_encode_target)
+_LONGEST_KNOWN_TARGET = 1024
 
 #: Seconds after which a call that waits for a connection looks at its cancel token.
 CANCEL_SLICE = 0.02
@@ -787,7 +792,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _target(self, url: str) -> str:
         """Return what stands in the request line: no fragment, no credentials."""
         if url.startswith("/"):
-            return _encode_target(url)
+            return (_known_target if len(url) <= _LONGEST_KNOWN_TARGET else _encode_target)(url)
         parsed = parse_url(url)
         if parsed.auth is not None:
             warn_about_credentials()
@@ -994,7 +999,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             conn.timeout = bounded(call, connect_timeout)
         if call is not None:
             call.phase = "connecting"
-        self._connect(conn, url)
+        if (
+            conn.is_closed
+            or type(self)._validate_conn is not _NO_VALIDATION
+            or "_validate_conn" in self.__dict__
+        ):
+            self._connect(conn, url)
         if timeout_obj is not None:
             read_timeout = timeout_obj.read_timeout
         if read_timeout == 0:
@@ -1308,6 +1318,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
 
 _ORIGINAL_URLOPEN = HTTPConnectionPool.urlopen
+_NO_VALIDATION = HTTPConnectionPool._validate_conn
 # Whoever overrides one of these may start a timeout that he is given.
 _SEES_TIMEOUT = ("_get_timeout", "_make_request")
 _sees_timeout = operator.attrgetter(*_SEES_TIMEOUT)
