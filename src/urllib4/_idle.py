@@ -174,6 +174,11 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         self.tell()
         return [conn for conn in taken if conn is not None]
 
+    @property
+    def waiting(self) -> int:
+        """How many threads wait for an entry."""
+        return len(self._waiters)
+
     # -- what is kept for too long ---------------------------------------------------------
 
     def idle(self) -> list[Any]:

@@ -9,10 +9,17 @@ from __future__ import annotations
 import math
 import re
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from ._waiting import Waiters
+
+#: Seconds after which a thread that waits for connections to be closed looks by itself.
+LOOK_AGAIN = 1.0
 
 #: How long an idle connection is kept where nothing else is asked for, seconds.  Home routers and
 #: cloud gateways forget connections after 4 to 6 minutes.
@@ -131,6 +138,62 @@ def parse_keep_alive(value: str) -> tuple[int | None, int | None]:
     return found.get("timeout"), found.get("max")
 
 
+class PoolStats(NamedTuple):
+    """What a pool, or all pools of a manager, did so far; a value, as of one moment.
+
+    ``created`` is the sum of ``idle``, ``in_use`` and all of ``closed`` when no connection changes
+    hands while it is taken.
+
+    :ivar idle: open connections that wait for a request.
+    :ivar in_use: connections that carry one, are being opened, or whose answer is still being read.
+    :ivar created: connections that were opened, or tried to be.
+    :ivar requests: requests sent, retries included.
+    :ivar reused: those of them that were sent on a connection that had carried another before.
+    :ivar expired: connections that were given up because of their idle time, their age, or what
+        the server's ``Keep-Alive`` field said.
+    :ivar stale_resent: requests that were sent once more because the server had closed a kept
+        connection.
+    :ivar waiters: threads that wait for a connection right now.
+    :ivar closed: number of closed connections by reason.
+
+    The reasons: ``"idle_timeout"``, ``"max_lifetime"``, ``"max_requests"``, ``"keep_alive"`` (what
+    the server allowed is used up), ``"not_persistent"``, ``"dropped"`` (the server closed it, or
+    sent something unasked, while it was idle), ``"server_close"`` (it said so with an answer),
+    ``"unfinished"`` (a response was closed before its end), ``"unclean"`` (something came behind
+    an answer, or was left unsent), ``"failed"``, ``"stale"`` (see `stale_resent`),
+    ``"connect_failed"``, ``"full"`` (there was no place for one more), ``"made_room"`` (for one of
+    another pool), ``"forgotten"`` (its response was dropped unread), ``"close_idle"`` and
+    ``"pool_closed"``.
+
+    .. versionadded:: 4.0
+    """
+
+    idle: int
+    in_use: int
+    created: int
+    requests: int
+    reused: int
+    expired: int
+    stale_resent: int
+    waiters: int
+    closed: Mapping[str, int]
+
+
+def sum_of(stats: Iterable[PoolStats]) -> PoolStats:
+    """Return the stats of several pools as those of one."""
+    rows = list(stats)
+    closed: Counter[str] = Counter()
+    for row in rows:
+        closed.update(row.closed)
+    numbers = [sum(column) for column in zip(*(row[:-1] for row in rows), strict=True)]
+    return PoolStats._make([*(numbers or [0] * 8), MappingProxyType(dict(closed))])
+
+
+# What the books count beside reasons for closing.
+_CREATED, _RESENT = "created", "stale_resent"
+_EXPIRED = ("idle_timeout", "max_lifetime", "keep_alive")
+
+
 class Ledger:
     """Counts by name, exact between threads, finalisers and signal handlers; without a lock.
 
@@ -148,6 +211,7 @@ class Ledger:
         """Start anew, as the child after a fork has to."""
         self._entries: list[Any] = []
         self._folding = threading.Lock()  # one thread at a time adds up; nobody waits for it
+        self._waiters = Waiters()
 
     def note(self, name: str) -> None:
         """Count one more of `name`."""
@@ -163,6 +227,50 @@ class Ledger:
     def totals(self) -> Counter[str]:
         """Return how often each name was noted, as of one moment."""
         return _sum(self._entries[:])
+
+    def created(self) -> None:
+        """Count a connection that is about to be opened."""
+        self.note(_CREATED)
+
+    def resent(self) -> None:
+        """Count a request that is sent once more."""
+        self.note(_RESENT)
+
+    def closed(self, reason: str) -> None:
+        """Count a connection that was closed."""
+        self.note(reason)
+        self._waiters.wake_all()
+
+    def open_now(self) -> int:
+        """Return how many connections are open, or being opened."""
+        totals = self.totals()
+        return 2 * totals[_CREATED] + totals[_RESENT] - sum(totals.values())
+
+    def await_all_closed(self, seconds: float | None) -> bool:
+        """Wait until no connection is open; return False if there still is one in the end."""
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        while self.open_now() > 0:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._waiters.wait(lambda: self.open_now() <= 0, min(left, LOOK_AGAIN))
+        return True
+
+    def stats(self, idle: int, requests: int, reused: int, waiters: int) -> PoolStats:
+        """Return the books, with what the pool counts by itself."""
+        totals = self.totals()
+        created, resent = totals.pop(_CREATED, 0), totals.pop(_RESENT, 0)
+        return PoolStats(
+            idle=idle,
+            in_use=max(0, created - sum(totals.values()) - idle),
+            created=created,
+            requests=requests,
+            reused=reused,
+            expired=sum(totals[reason] for reason in _EXPIRED),
+            stale_resent=resent,
+            waiters=waiters,
+            closed=MappingProxyType(dict(+totals)),
+        )
 
 
 def _sum(entries: list[Any]) -> Counter[str]:
@@ -197,8 +305,6 @@ class Life:
     )  # fmt: skip
 
     def __init__(self, policy: ReusePolicy, now: float, on_end: Any) -> None:
-        # list.pop() is one step: it decides who ends this.
-        self._on_end = [on_end]
         self._made_at = now
         self._requests_left: int | None = None
         self._keep_seconds: float | None = None
@@ -208,6 +314,9 @@ class Life:
         self.idle_since = now
         self.idle_until = math.inf
         self.expiry = "idle_timeout"
+        # list.pop() is one step: it decides who ends this.  The last one here: an interrupted
+        # constructor leaves nothing to end.
+        self._on_end = [on_end]
 
     def answered(self, headers: Mapping[str, str], policy: ReusePolicy) -> None:
         """Count an answer, and note what its ``Keep-Alive`` field asks for."""

@@ -29,6 +29,9 @@ class Waiters:
         #: True in the eyes of ``if`` while somebody waits.
         self.any = self._gates
 
+    def __len__(self) -> int:
+        return len(self._gates)
+
     def wait(self, ready: Callable[[], object], seconds: float | None) -> None:
         """Return when woken, after `seconds`, or at once if ``ready()``; possibly for no reason.
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -55,7 +55,17 @@ from ._idle import IdleStore, Lease
 from ._limits import LIMIT_KEYWORDS, Limits, take_limits
 from ._progress import CallbackFailed, ProgressCallback, guarded
 from ._request_methods import RequestMethods
-from ._reuse import ALIASES, Ledger, Life, ReusePolicy, discard, take_policy, use_main_names
+from ._reuse import (
+    ALIASES,
+    Ledger,
+    Life,
+    PoolStats,
+    ReusePolicy,
+    discard,
+    is_open,
+    take_policy,
+    use_main_names,
+)
 from ._route import DIRECT, PROXY_AUTHORIZATION, Route, route_for
 from ._tunnel import refusal_of
 from .connection import (
@@ -176,8 +186,9 @@ class ConnectionPool:
         self.close()
         return False
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = False, timeout: float | None = None) -> bool:
         """Close all idle connections; the pool cannot be used any more."""
+        return True
 
 
 class HTTPConnectionPool(ConnectionPool, RequestMethods):
@@ -260,10 +271,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             self.conn_kw["proxy_config"] = self.proxy_config
         self.num_connections: int = 0
         self.num_requests: int = 0
-        # Guards the two counters and the step from open to closed or retired.  Reentrant: a signal
+        # Guards the counters and the step from open to closed or retired.  Reentrant: a signal
         # handler, or a finaliser of a program, may send a request in the middle of another.
         self._lock = threading.RLock()
         self._retired = False
+        self._num_reused = 0
+        self._told_full = False
         # What became of the connections.
         self._ledger = Ledger()
         self.pool: Any = self._make_queue(maxsize)
@@ -401,17 +414,23 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 raise FullPoolError(
                     self, "Pool reached maximum size and no more connections are allowed."
                 ) from None
-            log.warning(
-                "Connection pool is full, discarding connection: %s. Connection pool size: %s",
-                self.host,
-                store.qsize(),
-            )
+            self._tell_full(store)
             return
         if life is not None and life.idle_until < getattr(store, "due", 0.0):
             store.make_due(life.idle_until)
         if conn is not None and (self.pool is None or self._retired):
             # close() or retire() may have run between our first look and the put.
             _empty_idle_slots(store)
+
+    def _tell_full(self, store: Any) -> None:
+        """Log that a connection is thrown away: once as a warning, and then for those who debug."""
+        told, self._told_full = self._told_full, True
+        log.log(
+            logging.DEBUG if told else logging.WARNING,
+            "Connection pool is full, discarding connection: %s. Connection pool size: %s",
+            self.host,
+            store.qsize(),
+        )
 
     def _let_rest(self, conn: Any) -> Life | None:
         """Start the time that `conn` may be idle; None where it is closed, or not ours."""
@@ -433,11 +452,24 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _prepare_proxy(self, conn: Any) -> None:
         """Called for a new connection that needs a tunnel; nothing to do for plain HTTP."""
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = False, timeout: float | None = None) -> bool:
         """Close all idle connections; those in use are closed when they come back.
 
         Threads that wait for a connection get :exc:`ClosedPoolError`.  Safe to call twice.
+
+        :param wait: return when the last one in use is closed.  One whose response this very
+            thread still has to read will not be.
+        :param timeout: seconds to wait at most; None: for ever.
+        :returns: whether all connections are closed.
+        :raises ValueError: `timeout` is negative, or no number.
+
+        .. versionchanged:: 4.0
+           `wait` and `timeout`, and the result.
         """
+        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
+            raise ValueError(
+                f"timeout is a number of seconds, at least 0, or None, not {timeout!r}"
+            )
         with self._lock:
             store, self.pool = self.pool, None
         if store is not None:
@@ -445,6 +477,130 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 store.end_waiting()
             _close_idle_connections(store)
             _put_slot(store)
+        return self._ledger.await_all_closed(timeout if wait else 0)
+
+    def close_idle(self) -> int:
+        """Close the connections that are idle now; the pool goes on working.
+
+        Such as after a change of network, or before a long pause.
+
+        :returns: how many were open.
+
+        .. versionadded:: 4.0
+        """
+        store = self.pool
+        if store is None:
+            return 0
+        before = self._ledger.totals()["close_idle"]
+        _empty_idle_slots(store, "close_idle")
+        return self._ledger.totals()["close_idle"] - before
+
+    def warm(self, number: int = 1) -> int:
+        """Connect ahead, so that as many connections as `number` are idle; no more than `maxsize`.
+
+        One after the other, TLS and a proxy's tunnel included, each within the connect timeout.
+
+        :returns: how many were opened.
+        :raises ValueError: `number` is no number of connections.
+        :raises ClosedPoolError: the pool is closed.
+        :raises HTTPError, OSError: as for a request; those that were opened before stay.
+
+        .. versionadded:: 4.0
+        """
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise ValueError(f"warm() takes a number of connections, at least 0, not {number!r}")
+        if self.pool is None:
+            raise ClosedPoolError(self, "Pool is closed.")
+        if self._retired or not self.reuse.persistent:
+            return 0  # nothing would be kept
+        missing: list[tuple[Lease, Any]] = []
+        leases: list[Lease] = []
+        try:
+            for _ in range(min(number, self.pool.maxsize)):
+                leases.append(lease := Lease(self))
+                try:
+                    conn = lease.take(0)
+                except EmptyPoolError:  # all the others are in use
+                    break
+                if not is_open(conn):
+                    missing.append((lease, conn))
+            for lease in reversed(leases):
+                if all(lease is not other for other, _ in missing):
+                    lease.end(True)  # nobody has to do without it while others are opened
+            for lease, conn in missing:
+                self._open(conn)
+                lease.end(True)
+        finally:
+            for lease in leases:
+                lease.end(True)
+        return len(missing)
+
+    def _open(self, conn: Any) -> None:
+        """Connect `conn` for nobody in particular.
+
+        :raises HTTPError, OSError: as for a request.
+        """
+        conn.timeout = Timeout.resolve_default_timeout(
+            coerce_timeout(self.timeout).clone().connect_timeout
+        )
+        if self._route_to("/").kind == "tunnel":
+            self._open_tunnel(conn)
+        self._connect(conn, "/")
+        if isinstance(conn, HTTPConnection):
+            conn._reader()  # from now on it is a kept connection, which may turn out to be closed
+
+    @contextlib.contextmanager
+    def get_connection(self, timeout: float | None = None) -> Iterator[Any]:
+        """Lend a connection, one that is idle or a new one, for one request of your own.
+
+        ::
+
+            with pool.get_connection() as conn:
+                conn.request("GET", "/")
+                data = conn.getresponse().data
+
+        Nobody else is given it meanwhile.  In the end it goes back if the response was read whole
+        and the server keeps the connection; otherwise it is closed.  The pool's headers, timeouts
+        and retries do not apply to what you do with it.
+
+        :param timeout: seconds to wait for a connection where the pool blocks; None: for ever.
+        :raises ClosedPoolError, EmptyPoolError: as for a request.
+        :raises HTTPError, OSError: it could not be opened.
+
+        .. versionadded:: 4.0
+        """
+        lease = Lease(self)
+        try:
+            conn = lease.take(timeout)
+            if not is_open(conn):
+                self._open(conn)
+            yield conn
+        except BaseException:
+            lease.end(False)
+            raise
+        lease.end(True)
+
+    def stats(self) -> PoolStats:
+        """Return how many connections there are, were, and why they are no more.
+
+        .. versionadded:: 4.0
+        """
+        store = self.pool
+        idle = waiters = 0
+        if store is not None:
+            idle = sum(map(is_open, list(getattr(store, "queue", ()))))
+            waiters = store.waiting if isinstance(store, IdleStore) else 0
+        with self._lock:
+            requests, reused = self.num_requests, self._num_reused
+        return self._ledger.stats(idle, requests, reused, waiters)
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_ledger"):
+            return f"<{self}>"
+        stats = self.stats()
+        text = "closed" if self.pool is None else f"{stats.idle} idle, {stats.in_use} in use"
+        closed = ", ".join(f"{number} {reason}" for reason, number in sorted(stats.closed.items()))
+        return f"<{self}: {text}{f'; closed: {closed}' if closed else ''}>"
 
     def retire(self) -> None:
         """Close all idle connections and keep none from now on.
@@ -883,7 +1039,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             if not self._may_resend(call, conn, error):
                 raise
             log.debug("Resending on a new connection: %s (%r)", call.url, error)
-        self._ledger.note("stale_resent")
+        self._ledger.resent()
         discard(conn, "stale")
         return self._exchange(call, conn)
 
@@ -986,8 +1142,11 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
         :raises HTTPError, OSError, http.client.HTTPException: the attempt failed.
         """
+        life = getattr(conn, "_life", None)
         with self._lock:
             self.num_requests += 1
+            if life is not None and life.carried:
+                self._num_reused += 1
         call: Call | None = getattr(conn, "_call", None)
         timeout_obj: Timeout | None = None
         if call is not None and call.fixed is not None and call.timeout is timeout:
@@ -1061,9 +1220,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     def _note_opening(self, conn: Any) -> None:
         """Write into the books that `conn` is about to connect."""
         if isinstance(conn, HTTPConnection) and conn._life is None:
-            self._ledger.note("created")
-            conn._life = life = Life(self.reuse, self._clock(), self._ledger.note)
+            self._ledger.created()
+            conn._life = life = Life(self.reuse, self._clock(), self._ledger.closed)
             life.reason = "connect_failed"
+        if self.pool is None:
+            # Or close(wait=True) could end before this connection does.
+            raise ClosedPoolError(self, "Pool is closed.")
 
     def _send(
         self,
@@ -1158,6 +1320,15 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 lease.end(True)
             else:
                 lease.let_go()
+
+    def _shown(self, url: str) -> str:
+        """Return a URL for the program's log: neither credentials nor the query, which may hold
+        some, too."""
+        scheme, separator, rest = url.partition("?")[0].partition("://")
+        if not separator:
+            return f"{self._origin}{scheme}"
+        authority, slash, path = rest.partition("/")
+        return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
     # -- what follows ----------------------------------------------------------------------
 
@@ -1422,18 +1593,18 @@ def _put_slot(store: Any) -> None:
         store.put(None, block=False)
 
 
-def _empty_idle_slots(store: Any) -> None:
+def _empty_idle_slots(store: Any, reason: str = "pool_closed") -> None:
     """Close the connections in the queue; their slots stay free."""
     if isinstance(store, IdleStore):
         for conn in store.take_connections():
-            discard(conn, "pool_closed")
+            discard(conn, reason)
         store.settle()
     else:
-        for _ in range(_close_idle_connections(store)):
+        for _ in range(_close_idle_connections(store, reason)):
             _put_slot(store)
 
 
-def _close_idle_connections(store: Any) -> int:
+def _close_idle_connections(store: Any, reason: str = "pool_closed") -> int:
     """Empty the queue, closing the connections in it; return the number of entries."""
     count = 0
     while True:
@@ -1445,7 +1616,7 @@ def _close_idle_connections(store: Any) -> int:
             return count
         count += 1
         if conn is not None:
-            discard(conn, "pool_closed")
+            discard(conn, reason)
 
 
 def absolute_target(url: Url) -> str:

@@ -19,7 +19,14 @@ from ._follow_up import FOLLOWED_BY_CALLER, after_response, as_retry, redirected
 from ._fork import watch
 from ._limits import LIMIT_KEYWORDS
 from ._request_methods import RequestMethods
-from ._reuse import ALIASES, REUSE_KEYWORDS, take_policy, use_main_names
+from ._reuse import (
+    ALIASES,
+    REUSE_KEYWORDS,
+    PoolStats,
+    sum_of,
+    take_policy,
+    use_main_names,
+)
 from ._route import PROXY_AUTHORIZATION, route_for
 from .connection import (
     DIALING_KEYWORDS,
@@ -458,6 +465,28 @@ class PoolManager(RequestMethods):
         A thread that still holds a pool can go on using it.
         """
         self.pools.clear()
+
+    def close_idle(self) -> int:
+        """Close the connections of all pools that are idle now; the pools go on working.
+
+        :returns: how many were open.
+
+        .. versionadded:: 4.0
+        """
+        return sum(pool.close_idle() for pool in self._own_pools())
+
+    def stats(self) -> PoolStats:
+        """Return the sum of what the pools did that the manager has now.
+
+        .. versionadded:: 4.0
+        """
+        return sum_of(pool.stats() for pool in self._own_pools())
+
+    def _own_pools(self) -> list[HTTPConnectionPool]:
+        """Return the pools as they are, without counting that as use of them."""
+        with self.pools.lock:
+            pools = list(self.pools._container.values())
+        return [pool for pool in pools if isinstance(pool, HTTPConnectionPool)]
 
     def connection_from_host(
         self,

@@ -13,6 +13,7 @@ import itertools
 import logging
 import socket
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
@@ -38,6 +39,7 @@ from ._http1.body import MAX_LINE_BYTES, ChunkedBody, UntilCloseBody, parse_chun
 from ._http1.message import Http1Response
 from ._limits import Limits
 from ._progress import CallbackFailed, ProgressCallback
+from ._reuse import discard, mark
 from .exceptions import (
     BodyNotHttplibCompatible,
     DecodeError,
@@ -633,6 +635,22 @@ class HTTPResponse(BaseHTTPResponse):
                 connection.close()
             self._pool._put_conn(connection)
 
+    def __del__(self) -> None:
+        if self._is_whole:  # nothing is left to close, as with most responses
+            return
+        dropped = self._release is not None and self._connection is not None
+        if dropped:
+            mark(self._connection, "forgotten")
+        super().__del__()
+        if dropped:
+            url = self._pool._shown(self._request_url or "/")
+            warnings.warn(
+                f"the response of {url} was dropped before it was read to its end, which costs its "
+                "connection: read it, or call close() or release_conn()",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
     def release_conn(self) -> None:
         """Give the connection back; safe to call twice.
 
@@ -688,7 +706,7 @@ class HTTPResponse(BaseHTTPResponse):
         if fp is not None and not self.closed and hasattr(fp, "close"):
             fp.close()
         if self._connection is not None:
-            self._connection.close()
+            discard(self._connection, "unfinished")
             self._end_exchange(False)
         if not self.auto_close:
             io.IOBase.close(self)

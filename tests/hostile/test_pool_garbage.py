@@ -23,7 +23,11 @@ from urllib4 import CancelToken, HTTPConnectionPool
 from urllib4._idle import IdleStore
 
 # Of a cycle, the socket may be finalised first, and says that nobody closed it.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed <socket:ResourceWarning",
+    # Dropping responses unread is what these tests are about.
+    "ignore:.*was dropped before it was read:ResourceWarning",
+)
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ from urllib4._idle import IdleStore, Lease
 from urllib4.connectionpool import HTTPConnectionPool
 from urllib4.exceptions import ClosedPoolError, EmptyPoolError
 
+#: Dropping responses unread is what these tests are about.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was dropped before it was read:ResourceWarning")
+
 WATCHED = [
     "urllib4/_idle.py",
     "urllib4/_waiting.py",

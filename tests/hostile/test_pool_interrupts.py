@@ -29,6 +29,9 @@ from urllib4 import CancelToken, HTTPConnectionPool, HTTPSConnectionPool, Retry,
 from urllib4.exceptions import HTTPError
 from urllib4.response import HTTPResponse
 
+#: Dropping responses unread is what these tests are about.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was dropped before it was read:ResourceWarning")
+
 ERRORS = (KeyboardInterrupt, SystemExit, MemoryError)
 
 #: Where a connection changes hands; each bytecode of these is tried.

@@ -24,6 +24,9 @@ from urllib4.exceptions import (
     ProtocolError,
 )
 
+#: Dropping responses unread is what these tests are about.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was dropped before it was read:ResourceWarning")
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 

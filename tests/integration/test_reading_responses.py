@@ -6,6 +6,7 @@ import gc
 import gzip
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -313,8 +314,10 @@ def test_a_forgotten_response_gives_its_slot_back(
     response: HTTPResponse | None = get(pool, "/1", preload_content=False)
     assert response is not None
     assert response.status == 200
-    response = None
-    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        response = None
+        gc.collect()
     assert get(pool, "/2").data == b"hello"
 
 

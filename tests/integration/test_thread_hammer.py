@@ -22,6 +22,9 @@ from urllib4._idle import IdleStore
 from urllib4.connection import HTTPConnection
 from urllib4.exceptions import ClosedPoolError, HTTPError, ProtocolError
 
+#: Dropping responses unread is what these tests are about.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was dropped before it was read:ResourceWarning")
+
 
 @pytest.fixture
 def counting() -> Iterator[CountingServer]:
