@@ -292,6 +292,7 @@ class Life:
     :param now: seconds, monotonic.
     :param on_end: called once with the reason when the connection is closed, or forgotten;
         possibly by the garbage collector.
+    :param permit: given back then, where the manager has a limit for all pools.
 
     :ivar carried: answers received.
     :ivar reason: why it is being closed, as far as anybody said so.
@@ -300,11 +301,12 @@ class Life:
     """
 
     __slots__ = (
-        "_bounded", "_keep_seconds", "_made_at", "_on_end", "_requests_left", "carried", "expiry",
-        "idle_since", "idle_until", "reason",
+        "_bounded", "_keep_seconds", "_made_at", "_on_end", "_permit", "_requests_left", "carried",
+        "expiry", "idle_since", "idle_until", "reason",
     )  # fmt: skip
 
-    def __init__(self, policy: ReusePolicy, now: float, on_end: Any) -> None:
+    def __init__(self, policy: ReusePolicy, now: float, on_end: Any, permit: Any = None) -> None:
+        self._permit = permit
         self._made_at = now
         self._requests_left: int | None = None
         self._keep_seconds: float | None = None
@@ -356,6 +358,8 @@ class Life:
         """Tell that the connection is closed; later calls do nothing."""
         with suppress(IndexError):
             self._on_end.pop()(self.reason or default)
+        if self._permit is not None:
+            self._permit.give_back()
 
     def disown(self) -> None:
         """Tell nobody: the connection is that of the parent of this process."""

@@ -228,6 +228,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     #: What responses are wrapped in.
     ResponseCls: Any = HTTPResponse
 
+    # The limit for all pools of the manager that made this one, if it has any.
+    _quota: Any = None
     # Tests go by a clock of their own.
     _clock: Callable[[], float] = staticmethod(time.monotonic)
 
@@ -310,6 +312,12 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
 
             store.watcher = REAPER.look_after
         return store
+
+    def _join(self, quota: Any) -> None:
+        """Be one of the pools that have a limit together."""
+        self._quota = quota
+        if isinstance(self.pool, IdleStore):
+            quota.add(self.pool)
 
     # -- connections -----------------------------------------------------------------------
 
@@ -418,6 +426,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             return
         if life is not None and life.idle_until < getattr(store, "due", 0.0):
             store.make_due(life.idle_until)
+        if self._quota is not None:
+            self._quota.wake()
         if conn is not None and (self.pool is None or self._retired):
             # close() or retire() may have run between our first look and the put.
             _empty_idle_slots(store)
@@ -527,13 +537,20 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             for lease in reversed(leases):
                 if all(lease is not other for other, _ in missing):
                     lease.end(True)  # nobody has to do without it while others are opened
+            opened = 0
             for lease, conn in missing:
+                if self._quota is not None:
+                    permit = self._quota.permit()
+                    if not permit.take():
+                        break  # connections of others are not closed on suspicion
+                    self._note_opening(conn, permit)
                 self._open(conn)
                 lease.end(True)
+                opened += 1
         finally:
             for lease in leases:
                 lease.end(True)
-        return len(missing)
+        return opened
 
     def _open(self, conn: Any) -> None:
         """Connect `conn` for nobody in particular.
@@ -571,7 +588,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         """
         lease = Lease(self)
         try:
-            conn = lease.take(timeout)
+            if self._quota is None:
+                conn = lease.take(timeout)
+            else:
+                conn = self._take_within_quota(None, lease, None, timeout)
             if not is_open(conn):
                 self._open(conn)
             yield conn
@@ -590,6 +610,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         if store is not None:
             idle = sum(map(is_open, list(getattr(store, "queue", ()))))
             waiters = store.waiting if isinstance(store, IdleStore) else 0
+        if self._quota is not None:
+            waiters += self._quota.waiting_for(self)
         with self._lock:
             requests, reused = self.num_requests, self._num_reused
         return self._ledger.stats(idle, requests, reused, waiters)
@@ -969,7 +991,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         lease = Lease(self, cancel=call.cancel)
         conn = None
         try:
-            if call.fixed is None or call.cancel is not None:
+            if call.fixed is None or call.cancel is not None or self._quota is not None:
                 call.timeout = call.timeout.clone()
                 start_attempt(call)
                 conn = self._take_conn(call, lease)
@@ -981,6 +1003,7 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             self._hand_over(call, response, conn, lease)
             return response
         except EmptyPoolError:
+            lease.end(False)
             if call.deadline is not None:
                 call.deadline.check(call.phase)
             raise
@@ -1007,6 +1030,8 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         :raises EmptyPoolError, ClosedPoolError: as :meth:`_get_conn`.
         :raises RequestCancelledError: the call's token was used.
         """
+        if self._quota is not None:
+            return self._take_within_quota(call, lease, call.cancel, bounded_wait(call))
         if call.cancel is None or not self.block:
             return lease.take(bounded_wait(call))
         # In slices: the wait is in `_get_conn`, which others override.
@@ -1020,6 +1045,58 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 call.cancel.check(call.phase)
                 if bound is not None and bound.expired:
                     raise
+
+    def _take_within_quota(
+        self, call: Call | None, lease: Lease, cancel: CancelToken | None, seconds: float | None
+    ) -> Any:
+        """Take a connection that is open, or may be opened, within the manager's limit.
+
+        Permits are never held while waiting for a slot, so that no two wait for each other.
+        """
+        bound = None if seconds is None else Deadline(seconds)
+        store = self.pool
+        taken: list[Any] = []
+
+        def use_idle() -> bool:
+            if not taken and isinstance(store, IdleStore) and store.idle():
+                with contextlib.suppress(EmptyPoolError):
+                    taken.append(lease.take(0))
+            return bool(taken) and is_open(taken[0])
+
+        permit = self._wait_for_permit(call, cancel, bound, use_idle)
+        if not taken:
+            try:
+                taken.append(lease.take(0))
+            except EmptyPoolError:
+                permit.give_back()
+                taken.append(lease.take(None if bound is None else bound.left()))
+                if not is_open(taken[0]):
+                    permit = self._wait_for_permit(call, cancel, bound, lambda: False)
+        if is_open(taken[0]):
+            permit.give_back()
+        else:
+            self._note_opening(taken[0], permit)
+        return taken[0]
+
+    def _wait_for_permit(
+        self,
+        call: Call | None,
+        cancel: CancelToken | None,
+        bound: Deadline | None,
+        use_idle: Callable[[], bool],
+    ) -> Any:
+        """Return a permit of the manager; one that was not taken where `use_idle` succeeded.
+
+        :raises EmptyPoolError: there was none in time.
+        :raises RequestCancelledError: `cancel` was used.
+        """
+        permit = self._quota.permit()
+        phase = WAITING if call is None else call.phase
+        if not self._quota.acquire(self, permit, bound, cancel, phase, use_idle):
+            raise EmptyPoolError(
+                self, f"all {self._quota.limit} connections of the manager are in use"
+            )
+        return permit
 
     def _exchange_or_resend(self, call: Call, conn: Any) -> Any:
         """Send the call on `conn`; on a new connection if the server had closed a kept one.
@@ -1217,11 +1294,20 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         if fresh:
             _note_opened(conn)
 
-    def _note_opening(self, conn: Any) -> None:
-        """Write into the books that `conn` is about to connect."""
+    def _note_opening(self, conn: Any, permit: Any = None) -> None:
+        """Write into the books that `conn` is about to connect.
+
+        :param permit: of the manager that has a limit; None: wait for one if it has.
+        """
         if isinstance(conn, HTTPConnection) and conn._life is None:
+            if permit is None and self._quota is not None:
+                call = conn._call
+                seconds = None if call is None else bounded_wait(call)
+                bound = None if seconds is None else Deadline(seconds)
+                cancel = None if call is None else call.cancel
+                permit = self._wait_for_permit(call, cancel, bound, lambda: False)
             self._ledger.created()
-            conn._life = life = Life(self.reuse, self._clock(), self._ledger.closed)
+            conn._life = life = Life(self.reuse, self._clock(), self._ledger.closed, permit)
             life.reason = "connect_failed"
         if self.pool is None:
             # Or close(wait=True) could end before this connection does.

@@ -335,6 +335,8 @@ class PoolManager(RequestMethods):
     :param connection_pool_kw: arguments for new pools, see :class:`HTTPConnectionPool` and
         :class:`HTTPSConnectionPool`.  A keyword that neither knows is kept for keys of your own
         (see :attr:`key_fn_by_scheme`) and goes no further.
+        ``max_connections``: how many connections all pools together may have open (None: any
+        number); calls wait in the order of their coming, see :ref:`cap`.
     :raises ValueError: `num_pools` is no number of pools, a pin is malformed, or a proxy is.
     :raises TypeError: a keyword has the wrong type.
     :raises SSLError: a fingerprint in a list is malformed.
@@ -372,6 +374,7 @@ class PoolManager(RequestMethods):
         super().__init__(headers)
         if not isinstance(num_pools, int) or num_pools < 0:
             raise ValueError(f"num_pools is a number of pools, at least 0, not {num_pools!r}")
+        self._quota = _quota_of(connection_pool_kw.pop("max_connections", None))
         # retries=5 for a pool must not switch off redirects, which are followed here.
         if "retries" in connection_pool_kw:
             retries = connection_pool_kw["retries"]
@@ -572,6 +575,8 @@ class PoolManager(RequestMethods):
         host, port = request_context["host"], request_context["port"]
         # Made without a lock, since overrides run here; a pool without sockets costs little.
         made = self._new_pool(scheme, host, port, request_context=request_context)
+        if self._quota is not None and isinstance(made, HTTPConnectionPool):
+            made._join(self._quota)
         # One step, so that two threads get the same pool; what it evicts is let go of afterwards.
         return self.pools.setdefault(pool_key, made)
 
@@ -848,6 +853,27 @@ def _retire(pool: Any) -> None:
     retire = getattr(pool, "retire", None)
     if retire is not None:
         retire()
+
+
+def _quota_of(max_connections: Any) -> Any:
+    """Return what enforces a limit for all pools, None where there is none.
+
+    :raises ValueError: it is no number of connections.
+    """
+    if max_connections is None:
+        return None
+    if (
+        not isinstance(max_connections, int)
+        or isinstance(max_connections, bool)
+        or max_connections < 1
+    ):
+        raise ValueError(
+            "max_connections is a number of connections, at least 1, or None, not "
+            f"{max_connections!r}"
+        )
+    from ._quota import Quota  # by few programs
+
+    return Quota(max_connections)
 
 
 def _own_keywords(pool_class: Any) -> frozenset[str]:
