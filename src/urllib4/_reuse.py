@@ -306,13 +306,13 @@ class Life:
     )  # fmt: skip
 
     def __init__(self, policy: ReusePolicy, now: float, on_end: Any, permit: Any = None) -> None:
+        self.reason: str | None = None
         self._permit = permit
         self._made_at = now
         self._requests_left: int | None = None
         self._keep_seconds: float | None = None
         self._bounded = policy.max_lifetime is not None or policy.max_requests is not None
         self.carried = 0
-        self.reason: str | None = None
         self.idle_since = now
         self.idle_until = math.inf
         self.expiry = "idle_timeout"

@@ -95,5 +95,8 @@ def _places(code: CodeType) -> frozenset[int]:
         if all(one.opname == "LOAD_CONST" and one.argval is None for one in end) or [
             one.opname for one in end
         ] == ["LOAD_CONST", "DUP_TOP", "DUP_TOP"]:
-            places.difference_update(one.offset for one in end)
+            # Up to the call itself, which 3.10 makes by an instruction of many uses.
+            places.difference_update(one.offset for one in instructions[at : at + 4])
+            if instructions[at - 1].opname in ("SWAP", "ROT_TWO"):  # `return` inside ``with``
+                places.discard(instructions[at - 1].offset)
     return frozenset(places)

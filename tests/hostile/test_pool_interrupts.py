@@ -28,6 +28,7 @@ from tests.hostile.interrupts import Injector
 from urllib4 import CancelToken, HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout, _idle
 from urllib4.exceptions import HTTPError
 from urllib4.response import HTTPResponse
+from urllib4.util._ssl_contexts import ContextCache
 
 #: Dropping responses unread is what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was dropped before it was read:ResourceWarning")
@@ -299,6 +300,30 @@ def test_a_response_that_was_not_handed_over_gives_nothing_back(
         assert pool.pool.qsize() == 0, "two connections for one slot"
         held.close()
         assert pool.pool.qsize() == 1
+
+
+def test_an_exception_while_a_tls_context_is_made_leaves_nobody_waiting(
+    request: pytest.FixtureRequest,
+) -> None:
+    """All who ask for the same context later get one."""
+
+    class Context:
+        pass
+
+    with (
+        Injector(("/_ssl_contexts.py",), opcodes=True) as injector,
+        counted(request, "exceptions while a context is made") as counts,
+        ThreadPoolExecutor(1) as another,
+    ):
+        steps = injector.count(lambda: ContextCache().get("key", Context))
+        for at in range(1, steps + 1):
+            cache = ContextCache()
+            error = ERRORS[at % 3]
+            with contextlib.suppress(*ERRORS):
+                injector.call(lambda: cache.get("key", Context), at, error())  # noqa: B023
+            context = another.submit(cache.get, "key", Context).result(10)
+            assert cache.get("key", Context) is context, injector.where
+            counts[error.__name__] += 1
 
 
 @pytest.mark.parametrize("tls", [False, True])

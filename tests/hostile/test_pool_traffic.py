@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.hostile.counting import counted
+from tests.hostile.effort import sample
 from tests.hostile.traffic import (
     Client,
     HostileServer,
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 THREADS = 32
-REQUESTS = 25
+REQUESTS = sample(10)
 
 
 @pytest.fixture

@@ -167,11 +167,15 @@ class ContextCache:
 
     def reset(self) -> None:
         """Forget everything, locks included: for a child process that has just been forked."""
-        # Guards the three mappings below, never held while a context is built.
-        self._lock = threading.Lock()
+        # Guards the three mappings below, never held while a context is built.  Reentrant, as the
+        # ones in `_builders` are: a signal handler may send requests in the middle of all this.
+        self._lock = threading.RLock()
         self._alive: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
         self._recent: OrderedDict[Hashable, Any] = OrderedDict()
-        self._building: dict[Hashable, threading.Event] = {}
+        # One lock per key, held by the thread that builds; it lives as long as somebody uses it.
+        # A mark that says "in the making" could be left behind by an exception of a signal
+        # handler, and all others would wait for it for ever.
+        self._builders: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
 
     def get(self, key: Hashable, build: Callable[[], Any]) -> Any:
         """Return the context of `key`; `build` makes it if there is none.
@@ -179,32 +183,33 @@ class ContextCache:
         :raises Exception: whatever `build` raises, in the thread that called it.  Those who were
             waiting for it then try themselves.
         """
-        while True:
-            with self._lock:
-                context = self._alive.get(key)
-                if context is not None:
-                    self._remember(key, context)
-                    return context
-                done = self._building.get(key)
-                if done is None:
-                    self._building[key] = threading.Event()
-                    break
-            done.wait()
-        return self._build(key, build)
-
-    def _build(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        context = None
-        try:
-            context = build()
-        finally:
-            with self._lock:
-                if context is not None:
-                    self._alive[key] = context
-                    self._remember(key, context)
-                done = self._building.pop(key, None)
-            if done is not None:
-                done.set()
+        context = self._find(key)
+        if context is None:
+            with self._builder(key):
+                context = self._find(key)
+                if context is None:
+                    context = build()
+                    self._keep(key, context)
         return context
+
+    def _find(self, key: Hashable) -> Any:
+        with self._lock:
+            context = self._alive.get(key)
+            if context is not None:
+                self._remember(key, context)
+        return context
+
+    def _builder(self, key: Hashable) -> Any:
+        with self._lock:
+            lock = self._builders.get(key)
+            if lock is None:
+                lock = self._builders[key] = threading.RLock()
+        return lock
+
+    def _keep(self, key: Hashable, context: Any) -> None:
+        with self._lock:
+            self._alive[key] = context
+            self._remember(key, context)
 
     def _remember(self, key: Hashable, context: Any) -> None:
         if key in self._recent:
@@ -212,7 +217,7 @@ class ContextCache:
             return
         self._recent[key] = context
         for old in [old for old in self._recent if _is_orphan(old)]:
-            del self._recent[old]
+            self._recent.pop(old, None)
         while len(self._recent) > self._size:
             self._recent.popitem(last=False)
 
