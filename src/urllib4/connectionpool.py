@@ -6,21 +6,14 @@ connection back.  The decisions are in ``_follow_up``, the connections that wait
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import logging
-import math
 import operator
-import queue
 import sys
-import threading
-import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
-from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from ._base_connection import ProxyConfig
 from ._call import (
@@ -51,29 +44,25 @@ from ._follow_up import (
 )
 from ._fork import watch
 from ._http1.request import request_plan
-from ._idle import IdleStore, Lease
+from ._idle import Lease
 from ._limits import LIMIT_KEYWORDS, Limits, take_limits
+from ._pool import ConnectionPool as ConnectionPool
+from ._pool import KeepingPool
 from ._progress import CallbackFailed, ProgressCallback, guarded
 from ._request_methods import RequestMethods
 from ._reuse import (
     ALIASES,
-    Ledger,
-    Life,
-    PoolStats,
     ReusePolicy,
     discard,
-    is_open,
     take_policy,
     use_main_names,
 )
-from ._route import DIRECT, PROXY_AUTHORIZATION, Route, route_for
-from ._tunnel import refusal_of
+from ._route import DIRECT, PROXY_AUTHORIZATION, Route
 from .connection import (
     UNIX_SCHEMES,
     BaseSSLError,
     BrokenPipeError,
     DummyConnection,
-    HTTPConnection,
     HTTPSConnection,
     check_dialing,
     check_pinning,
@@ -81,17 +70,13 @@ from .connection import (
 )
 from .exceptions import (
     AddressBlockedError,
-    ClosedPoolError,
     DeadlineExceededError,
     EmptyPoolError,
-    FullPoolError,
     HeadTooLargeError,
     HostChangedError,
     InsecureRequestWarning,
     InvalidTargetError,
-    LocationValueError,
     MaxRetryError,
-    NewConnectionError,
     ProtocolError,
     ProxyError,
     ReadTimeoutError,
@@ -109,15 +94,12 @@ from .util.request import set_file_position
 from .util.retry import Retry
 from .util.ssl_match_hostname import CertificateError
 from .util.timeout import _DEFAULT_TIMEOUT, Timeout, coerce_timeout
-from .util.url import Url, _encode_target, _normalize_host, parse_url
+from .util.url import Url, _encode_target, parse_url
 
 __all__ = ["ConnectionPool", "HTTPConnectionPool", "HTTPSConnectionPool", "connection_from_url"]
 
 log: logging.Logger = logging.getLogger(__name__)
 
-# The standard class, as it is before gevent or others replace it in its module.
-_STD_LIFO_QUEUE = queue.LifoQueue
-_BLOCKING_ERRNOS = {errno.EAGAIN, errno.EWOULDBLOCK}
 
 # Never retried: no time is left, somebody asked for the end, or it would end the same way.
 _FINAL_ERRORS = (
@@ -128,15 +110,9 @@ _FINAL_ERRORS = (
     InvalidTargetError,
     AddressBlockedError,
 )
-# Before the proxy was reached, these are the proxy's.
-_BEFORE_PROXY_ERRORS = (
-    OSError, NewConnectionError, TimeoutError, SSLError, HTTPException, ProtocolError,
-)  # fmt: skip
 # Statuses after which the same request may be sent again with other fields.
 _ASKED_OTHERWISE = (407, 417)
 _PHASES_BEFORE_SENDING = ("waiting for a connection", "connecting")
-# What OpenSSL says of a server that answers in plain HTTP.
-_PLAIN_HTTP_HINTS = ("wrong version number", "unknown protocol", "record layer failure")
 
 # Recent targets as they are sent, and up to which length in characters (benchmark ``small``).
 _known_target = functools.lru_cache(maxsize=256)(_encode_target)
@@ -145,53 +121,8 @@ _LONGEST_KNOWN_TARGET = 1024
 #: Seconds after which a call that waits for a connection looks at its cancel token.
 CANCEL_SLICE = 0.02
 
-_SelfT = TypeVar("_SelfT", bound="ConnectionPool")
 
-
-class ConnectionPool:
-    """What every pool is: the host it leads to, and a context manager that closes it.
-
-    :param host: name or address, IPv6 with or without brackets.
-    :param port: None: the default of the scheme.
-    :raises LocationValueError: no host.
-    """
-
-    scheme: str | None = None
-    #: The class of :attr:`HTTPConnectionPool.pool`; None: our own LIFO queue, or
-    #: ``queue.LifoQueue`` if that was replaced (gevent) by the time a pool is made.
-    QueueCls: Any = None
-
-    def __init__(self, host: str, port: int | None = None) -> None:
-        if not host:
-            raise LocationValueError("No host specified.")
-        self.host = _normalize_host(host, scheme=self.scheme)
-        self.port = port
-        # The name as a URL has it: IPv6 with brackets.
-        self._tunnel_host = self.host
-        if self.host is not None and self.host.startswith("[") and self.host.endswith("]"):
-            self.host = self.host[1:-1]
-
-    def __str__(self) -> str:
-        return f"{type(self).__name__}(host={self.host!r}, port={self.port!r})"
-
-    def __enter__(self: _SelfT) -> _SelfT:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> Literal[False]:
-        self.close()
-        return False
-
-    def close(self, *, wait: bool = False, timeout: float | None = None) -> bool:
-        """Close all idle connections; the pool cannot be used any more."""
-        return True
-
-
-class HTTPConnectionPool(ConnectionPool, RequestMethods):
+class HTTPConnectionPool(KeepingPool, RequestMethods):
     """Connections to one host and port, reused by many requests and threads.
 
     :param host: name or address of the host.
@@ -224,14 +155,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
     """
 
     scheme: str | None = "http"
-    ConnectionCls: Any = HTTPConnection
-    #: What responses are wrapped in.
-    ResponseCls: Any = HTTPResponse
-
-    # The limit for all pools of the manager that made this one, if it has any.
-    _quota: Any = None
-    # Tests go by a clock of their own.
-    _clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(
         self,
@@ -271,122 +194,10 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             self.conn_kw.setdefault("socket_options", [])
             self.conn_kw["proxy"] = self.proxy
             self.conn_kw["proxy_config"] = self.proxy_config
-        self.num_connections: int = 0
-        self.num_requests: int = 0
-        # Guards the counters and the step from open to closed or retired.  Reentrant: a signal
-        # handler, or a finaliser of a program, may send a request in the middle of another.
-        self._lock = threading.RLock()
-        self._retired = False
-        self._num_reused = 0
-        self._told_full = False
-        # What became of the connections.
-        self._ledger = Ledger()
-        self.pool: Any = self._make_queue(maxsize)
-        # The queue outlives the pool until its connections are closed.
-        weakref.finalize(self, _close_idle_connections, self.pool)
+        self._set_up_store(maxsize)
         watch(self)
 
-    def _after_fork_in_child(self) -> None:
-        self._lock = threading.RLock()
-        self._ledger._reset()
-        store = self.pool
-        if store is not None and not isinstance(store, IdleStore):
-            # Another's queue: its lock may be held by a thread that is not in this process.
-            self.pool = self._make_queue(store.maxsize)
-            weakref.finalize(self, _close_idle_connections, self.pool)
-
-    def _make_queue(self, maxsize: int) -> Any:
-        queue_class = self.QueueCls
-        if queue_class is None:
-            late = queue.LifoQueue
-            queue_class = IdleStore if late is _STD_LIFO_QUEUE else late
-        store = queue_class(maxsize)
-        if queue_class is IdleStore:
-            store.queue[:] = [None] * maxsize
-        else:
-            for _ in range(maxsize):
-                store.put(None)
-        if self.reuse.on_time and isinstance(store, IdleStore):
-            # On first use: it makes a thread, which most programs do not need.
-            from ._reaper import REAPER
-
-            store.watcher = REAPER.look_after
-        return store
-
-    def _join(self, quota: Any) -> None:
-        """Be one of the pools that have a limit together."""
-        self._quota = quota
-        if isinstance(self.pool, IdleStore):
-            quota.add(self.pool)
-
     # -- connections -----------------------------------------------------------------------
-
-    def _new_conn(self) -> Any:
-        """Make a connection object; it connects when it is first used."""
-        number = self._count_connection()
-        log.debug("Starting new HTTP connection (%d): %s:%s", number, self.host, self.port or "80")
-        return self._connection(self.ConnectionCls, {})
-
-    def _count_connection(self) -> int:
-        with self._lock:
-            self.num_connections += 1
-            return self.num_connections
-
-    def _connection(self, cls: Any, options: dict[str, Any]) -> Any:
-        # A connection knows its target from set_tunnel(): its own host is whom it connects to.
-        proxy = self.proxy
-        conn = cls(
-            host=self.host if proxy is None else proxy.host,
-            port=self.port if proxy is None else proxy.port,
-            timeout=coerce_timeout(self.timeout).connect_timeout,
-            **options,
-            **self.conn_kw,
-        )
-        if self.ResponseCls is not HTTPResponse:
-            conn.ResponseCls = self.ResponseCls
-        return conn
-
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        """Take a connection: an idle one, or a new one if a slot is free or `block` is off.
-
-        :param timeout: seconds to wait for a slot; None: for ever.
-        :raises ClosedPoolError: the pool is closed, or was while waiting.
-        :raises EmptyPoolError: no slot came free in time.
-        """
-        store = self.pool
-        if store is None:
-            raise ClosedPoolError(self, "Pool is closed.")
-        # Whoever has a lease gives back by it, also when we fail.
-        leased = isinstance(store, IdleStore) and store.is_taken_for()
-        conn = None
-        try:
-            conn = store.get(block=self.block, timeout=timeout)
-        except queue.Empty:
-            if self.block and self.pool is not None:
-                raise EmptyPoolError(
-                    self,
-                    "Pool is empty and a new connection can't be opened due to blocking mode.",
-                ) from None
-        if self.pool is None:
-            # Closed while we waited: let the next one that waits see that too.
-            _close_idle_connections(store)
-            if conn is not None:
-                conn.close()
-            _put_slot(store)
-            raise ClosedPoolError(self, "Pool is closed.")
-        now = self._clock()
-        if conn is not None:
-            self._reset_if_unusable(conn, now)
-        if now >= getattr(store, "due", math.inf):
-            store.expire(now)
-        if conn is not None:
-            return conn
-        try:
-            return self._new_conn()
-        except BaseException:
-            if not leased:
-                _put_slot(store)
-            raise
 
     def _reset_if_unusable(self, conn: Any, now: float) -> None:
         """Close an idle connection that was kept for too long, or that the peer closed."""
@@ -397,260 +208,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         elif is_connection_dropped(conn):
             log.debug("Resetting dropped connection: %s", self.host)
             discard(conn, "dropped")
-
-    def _put_conn(self, conn: Any) -> None:
-        """Give a connection back, or the slot of one that was closed (None).
-
-        :raises FullPoolError: there are more than ``maxsize`` and `block` is on.
-        """
-        store = self.pool
-        life = None
-        if conn is not None:
-            if store is None or self._retired:
-                discard(conn, "pool_closed")
-            else:
-                life = self._let_rest(conn)
-        if store is None:
-            return
-        try:
-            store.put(conn, block=False)
-        except queue.Full:
-            if conn is None:
-                return
-            discard(conn, "full")
-            if self.block:
-                raise FullPoolError(
-                    self, "Pool reached maximum size and no more connections are allowed."
-                ) from None
-            self._tell_full(store)
-            return
-        if life is not None and life.idle_until < getattr(store, "due", 0.0):
-            store.make_due(life.idle_until)
-        if self._quota is not None:
-            self._quota.wake()
-        if conn is not None and (self.pool is None or self._retired):
-            # close() or retire() may have run between our first look and the put.
-            _empty_idle_slots(store)
-
-    def _tell_full(self, store: Any) -> None:
-        """Log that a connection is thrown away: once as a warning, and then for those who debug."""
-        told, self._told_full = self._told_full, True
-        log.log(
-            logging.DEBUG if told else logging.WARNING,
-            "Connection pool is full, discarding connection: %s. Connection pool size: %s",
-            self.host,
-            store.qsize(),
-        )
-
-    def _let_rest(self, conn: Any) -> Life | None:
-        """Start the time that `conn` may be idle; None where it is closed, or not ours."""
-        life: Life | None = getattr(conn, "_life", None)
-        if life is not None:
-            reason = (
-                life.rest(self._clock(), self.reuse) if self.reuse.persistent else "not_persistent"
-            )
-            if reason is not None:
-                discard(conn, reason)
-                return None
-        elif not self.reuse.persistent:
-            conn.close()
-        return life
-
-    def _validate_conn(self, conn: Any) -> None:
-        """Called before each request is sent on `conn`; connects what has to be verified."""
-
-    def _prepare_proxy(self, conn: Any) -> None:
-        """Called for a new connection that needs a tunnel; nothing to do for plain HTTP."""
-
-    def close(self, *, wait: bool = False, timeout: float | None = None) -> bool:
-        """Close all idle connections; those in use are closed when they come back.
-
-        Threads that wait for a connection get :exc:`ClosedPoolError`.  Safe to call twice.
-
-        :param wait: return when the last one in use is closed.  One whose response this very
-            thread still has to read will not be.
-        :param timeout: seconds to wait at most; None: for ever.
-        :returns: whether all connections are closed.
-        :raises ValueError: `timeout` is negative, or no number.
-
-        .. versionchanged:: 4.0
-           `wait` and `timeout`, and the result.
-        """
-        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
-            raise ValueError(
-                f"timeout is a number of seconds, at least 0, or None, not {timeout!r}"
-            )
-        with self._lock:
-            store, self.pool = self.pool, None
-        if store is not None:
-            if isinstance(store, IdleStore):
-                store.end_waiting()
-            _close_idle_connections(store)
-            _put_slot(store)
-        return self._ledger.await_all_closed(timeout if wait else 0)
-
-    def close_idle(self) -> int:
-        """Close the connections that are idle now; the pool goes on working.
-
-        Such as after a change of network, or before a long pause.
-
-        :returns: how many were open.
-
-        .. versionadded:: 4.0
-        """
-        store = self.pool
-        if store is None:
-            return 0
-        before = self._ledger.totals()["close_idle"]
-        _empty_idle_slots(store, "close_idle")
-        return self._ledger.totals()["close_idle"] - before
-
-    def warm(self, number: int = 1) -> int:
-        """Connect ahead, so that as many connections as `number` are idle; no more than `maxsize`.
-
-        One after the other, TLS and a proxy's tunnel included, each within the connect timeout.
-
-        :returns: how many were opened.
-        :raises ValueError: `number` is no number of connections.
-        :raises ClosedPoolError: the pool is closed.
-        :raises HTTPError, OSError: as for a request; those that were opened before stay.
-
-        .. versionadded:: 4.0
-        """
-        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-            raise ValueError(f"warm() takes a number of connections, at least 0, not {number!r}")
-        if self.pool is None:
-            raise ClosedPoolError(self, "Pool is closed.")
-        if self._retired or not self.reuse.persistent:
-            return 0  # nothing would be kept
-        missing: list[tuple[Lease, Any]] = []
-        leases: list[Lease] = []
-        try:
-            for _ in range(min(number, self.pool.maxsize)):
-                leases.append(lease := Lease(self))
-                try:
-                    conn = lease.take(0)
-                except EmptyPoolError:  # all the others are in use
-                    break
-                if not is_open(conn):
-                    missing.append((lease, conn))
-            for lease in reversed(leases):
-                if all(lease is not other for other, _ in missing):
-                    lease.end(True)  # nobody has to do without it while others are opened
-            opened = 0
-            for lease, conn in missing:
-                if self._quota is not None:
-                    permit = self._quota.permit()
-                    if not permit.take():
-                        break  # connections of others are not closed on suspicion
-                    self._note_opening(conn, permit)
-                self._open(conn)
-                lease.end(True)
-                opened += 1
-        finally:
-            for lease in leases:
-                lease.end(True)
-        return opened
-
-    def _open(self, conn: Any) -> None:
-        """Connect `conn` for nobody in particular.
-
-        :raises HTTPError, OSError: as for a request.
-        """
-        conn.timeout = Timeout.resolve_default_timeout(
-            coerce_timeout(self.timeout).clone().connect_timeout
-        )
-        if self._route_to("/").kind == "tunnel":
-            self._open_tunnel(conn)
-        self._connect(conn, "/")
-        if isinstance(conn, HTTPConnection):
-            conn._reader()  # from now on it is a kept connection, which may turn out to be closed
-
-    @contextlib.contextmanager
-    def get_connection(self, timeout: float | None = None) -> Iterator[Any]:
-        """Lend a connection, one that is idle or a new one, for one request of your own.
-
-        ::
-
-            with pool.get_connection() as conn:
-                conn.request("GET", "/")
-                data = conn.getresponse().data
-
-        Nobody else is given it meanwhile.  In the end it goes back if the response was read whole
-        and the server keeps the connection; otherwise it is closed.  The pool's headers, timeouts
-        and retries do not apply to what you do with it.
-
-        :param timeout: seconds to wait for a connection where the pool blocks; None: for ever.
-        :raises ClosedPoolError, EmptyPoolError: as for a request.
-        :raises HTTPError, OSError: it could not be opened.
-
-        .. versionadded:: 4.0
-        """
-        lease = Lease(self)
-        try:
-            if self._quota is None:
-                conn = lease.take(timeout)
-            else:
-                conn = self._take_within_quota(None, lease, None, timeout)
-            if not is_open(conn):
-                self._open(conn)
-            yield conn
-        except BaseException:
-            lease.end(False)
-            raise
-        lease.end(True)
-
-    def stats(self) -> PoolStats:
-        """Return how many connections there are, were, and why they are no more.
-
-        .. versionadded:: 4.0
-        """
-        store = self.pool
-        idle = waiters = 0
-        if store is not None:
-            idle = sum(map(is_open, list(getattr(store, "queue", ()))))
-            waiters = store.waiting if isinstance(store, IdleStore) else 0
-        if self._quota is not None:
-            waiters += self._quota.waiting_for(self)
-        with self._lock:
-            requests, reused = self.num_requests, self._num_reused
-        return self._ledger.stats(idle, requests, reused, waiters)
-
-    def __repr__(self) -> str:
-        if not hasattr(self, "_ledger"):
-            return f"<{self}>"
-        stats = self.stats()
-        text = "closed" if self.pool is None else f"{stats.idle} idle, {stats.in_use} in use"
-        closed = ", ".join(f"{number} {reason}" for reason, number in sorted(stats.closed.items()))
-        return f"<{self}: {text}{f'; closed: {closed}' if closed else ''}>"
-
-    def retire(self) -> None:
-        """Close all idle connections and keep none from now on.
-
-        Connections in use finish their exchange and are closed then.  Whoever still holds the
-        pool can go on with it.  Managers do this to pools they drop.
-
-        .. versionadded:: 4.0
-        """
-        with self._lock:
-            self._retired = True
-            store = self.pool
-        if store is not None:
-            _empty_idle_slots(store)
-
-    def is_same_host(self, url: str) -> bool:
-        """Tell whether `url` leads to the host of this pool; a target (``/path``) does."""
-        if url.startswith("/"):
-            return True
-        scheme, _, host, port, *_ = parse_url(url)
-        scheme = scheme or "http"
-        if host is not None:
-            host = _normalize_host(host, scheme=scheme)
-        if self.port and not port:
-            port = port_by_scheme.get(scheme)
-        elif not self.port and port == port_by_scheme.get(scheme):
-            port = None
-        return (scheme, host, port) == (self.scheme, self._tunnel_host, self.port)
 
     # -- one request -----------------------------------------------------------------------
 
@@ -810,11 +367,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             return self._refused_to_be_asked(call, response)
         return self._answers_challenge(call, response)
 
-    @property
-    def _proxy_auth(self) -> Any:
-        """What answers the proxy's challenges, None if nothing does."""
-        return getattr(self.proxy_config, "auth", None)
-
     def _answers_challenge(self, call: Call, response: Any) -> bool:
         """Tell whether the program has an answer for the proxy; the call is sent with it then.
 
@@ -954,19 +506,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         merged[PROXY_AUTHORIZATION] = auth.authorization
         return merged
 
-    @property
-    def _origin(self) -> str:
-        """The URL of the host that this pool leads to."""
-        port = self.port or port_by_scheme.get(self.scheme or "http", 80)
-        return f"{self.scheme}://{self._tunnel_host}:{port}"
-
-    def _route_to(self, url: str) -> Route:
-        """Return the way to a target: absolute URLs of http targets stop at the proxy."""
-        if self.proxy is None:
-            return DIRECT
-        scheme = None if url.startswith("/") else parse_url(url).scheme
-        return route_for(self.proxy, self.proxy_config, scheme)
-
     def _target(self, url: str) -> str:
         """Return what stands in the request line: no fragment, no credentials."""
         if url.startswith("/"):
@@ -1046,58 +585,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
                 if bound is not None and bound.expired:
                     raise
 
-    def _take_within_quota(
-        self, call: Call | None, lease: Lease, cancel: CancelToken | None, seconds: float | None
-    ) -> Any:
-        """Take a connection that is open, or may be opened, within the manager's limit.
-
-        Permits are never held while waiting for a slot, so that no two wait for each other.
-        """
-        bound = None if seconds is None else Deadline(seconds)
-        store = self.pool
-        taken: list[Any] = []
-
-        def use_idle() -> bool:
-            if not taken and isinstance(store, IdleStore) and store.idle():
-                with contextlib.suppress(EmptyPoolError):
-                    taken.append(lease.take(0))
-            return bool(taken) and is_open(taken[0])
-
-        permit = self._wait_for_permit(call, cancel, bound, use_idle)
-        if not taken:
-            try:
-                taken.append(lease.take(0))
-            except EmptyPoolError:
-                permit.give_back()
-                taken.append(lease.take(None if bound is None else bound.left()))
-                if not is_open(taken[0]):
-                    permit = self._wait_for_permit(call, cancel, bound, lambda: False)
-        if is_open(taken[0]):
-            permit.give_back()
-        else:
-            self._note_opening(taken[0], permit)
-        return taken[0]
-
-    def _wait_for_permit(
-        self,
-        call: Call | None,
-        cancel: CancelToken | None,
-        bound: Deadline | None,
-        use_idle: Callable[[], bool],
-    ) -> Any:
-        """Return a permit of the manager; one that was not taken where `use_idle` succeeded.
-
-        :raises EmptyPoolError: there was none in time.
-        :raises RequestCancelledError: `cancel` was used.
-        """
-        permit = self._quota.permit()
-        phase = WAITING if call is None else call.phase
-        if not self._quota.acquire(self, permit, bound, cancel, phase, use_idle):
-            raise EmptyPoolError(
-                self, f"all {self._quota.limit} connections of the manager are in use"
-            )
-        return permit
-
     def _exchange_or_resend(self, call: Call, conn: Any) -> Any:
         """Send the call on `conn`; on a new connection if the server had closed a kept one.
 
@@ -1174,29 +661,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             # Before anybody else can have the connection.
             conn._call = None
 
-    def _open_tunnel(self, conn: Any) -> None:
-        """Connect through the proxy; a 407 is answered as long as the program knows how."""
-        challenges: list[str] = []
-        while True:
-            auth = self._proxy_auth
-            sent = None if auth is None else auth.authorization
-            self._note_opening(conn)
-            try:
-                self._prepare_proxy(conn)
-                return _note_opened(conn)
-            except HeadTooLargeError as error:
-                # The proxy's head, which is no reason to give the target up for good.
-                raise _proxy_error(error, None) from error
-            except (BaseSSLError, OSError) as error:
-                refusal = refusal_of(error)
-                if refusal is None or refusal.status != 407 or auth is None:
-                    assert self.proxy is not None
-                    self._raise_timeout(error, self.proxy._replace(auth=None).url, conn.timeout)
-                    raise
-                target = f"{self._tunnel_host}:{self.port}"
-                if auth.answer(refusal.headers, challenges, sent, "CONNECT", target) is None:
-                    raise
-
     def _make_request(
         self,
         conn: Any,
@@ -1269,49 +733,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
         if preload_content and call is not None and isinstance(response, HTTPResponse):
             self._preload(call, response)
         return response
-
-    def _connect(self, conn: Any, url: str) -> None:
-        """Connect and validate, so that what fails here is known to have sent nothing."""
-        try:
-            fresh = getattr(conn, "sock", conn) is None
-            if fresh:
-                self._note_opening(conn)
-            try:
-                self._validate_conn(conn)
-                if conn.is_closed:
-                    conn.connect()
-            except (BaseSSLError, OSError) as error:
-                self._raise_timeout(error, url, conn.timeout)
-                raise
-        except (
-            OSError, HTTPException, NewConnectionError, TimeoutError, BaseSSLError,
-            CertificateError, SSLError,
-        ) as error:  # fmt: skip
-            failure = self._translated(error, conn, aborted=False)
-            if failure is error:
-                raise
-            raise failure from error
-        if fresh:
-            _note_opened(conn)
-
-    def _note_opening(self, conn: Any, permit: Any = None) -> None:
-        """Write into the books that `conn` is about to connect.
-
-        :param permit: of the manager that has a limit; None: wait for one if it has.
-        """
-        if isinstance(conn, HTTPConnection) and conn._life is None:
-            if permit is None and self._quota is not None:
-                call = conn._call
-                seconds = None if call is None else bounded_wait(call)
-                bound = None if seconds is None else Deadline(seconds)
-                cancel = None if call is None else call.cancel
-                permit = self._wait_for_permit(call, cancel, bound, lambda: False)
-            self._ledger.created()
-            conn._life = life = Life(self.reuse, self._clock(), self._ledger.closed, permit)
-            life.reason = "connect_failed"
-        if self.pool is None:
-            # Or close(wait=True) could end before this connection does.
-            raise ClosedPoolError(self, "Pool is closed.")
 
     def _send(
         self,
@@ -1503,36 +924,6 @@ class HTTPConnectionPool(ConnectionPool, RequestMethods):
             },
         )
 
-    def _translated(self, error: Exception, conn: Any, *, aborted: bool) -> Exception:
-        """Return `error` as one of ours: TLS, the proxy's, or an aborted connection."""
-        failure = error
-        if isinstance(error, AddressBlockedError):
-            return error  # our own decision, not a failure of the proxy
-        if isinstance(failure, (BaseSSLError, CertificateError)):
-            failure = SSLError(failure)
-            failure.__cause__ = error
-        proxy = getattr(conn, "proxy", None)
-        if (
-            proxy is not None
-            and isinstance(failure, _BEFORE_PROXY_ERRORS)
-            and not conn.has_connected_to_proxy
-        ):
-            return _proxy_error(failure, proxy.scheme)
-        if aborted and isinstance(failure, (OSError, HTTPException)):
-            aborting = ProtocolError("Connection aborted.", failure)
-            aborting.__cause__ = failure
-            return aborting
-        return failure
-
-    def _raise_timeout(self, err: BaseException, url: str, timeout_value: Any) -> None:
-        """Raise :exc:`ReadTimeoutError` if `err` is a timeout in disguise; else return."""
-        late = is_timeout(err) or getattr(err, "errno", None) in _BLOCKING_ERRNOS
-        # pyOpenSSL says it in the text.
-        if late or (isinstance(err, BaseSSLError) and "timed out" in str(err)):
-            raise ReadTimeoutError(
-                self, url, f"Read timed out. (read timeout={timeout_value})"
-            ) from err
-
     def _rewind(self, call: Call) -> None:
         """Make the body ready to be sent again.
 
@@ -1629,12 +1020,6 @@ def _checked_switch(idempotent: Any) -> bool:
     raise ValueError(f"idempotent is True, False or None, not {idempotent!r}")
 
 
-def _note_opened(conn: Any) -> None:
-    life = getattr(conn, "_life", None)
-    if life is not None:
-        life.reason = None
-
-
 def _check_size(maxsize: Any, block: bool) -> None:
     if not isinstance(maxsize, int) or isinstance(maxsize, bool) or maxsize < 0:
         raise ValueError(f"maxsize is a number of connections, at least 0, not {maxsize!r}")
@@ -1654,55 +1039,6 @@ def _check_forwarded(conn: Any, target: str) -> None:
         url = parse_url(target)
         if url.host is not None:
             dialing.check_target(conn, url.host, url.port or port_by_scheme.get(url.scheme or ""))
-
-
-def _proxy_error(error: Exception, scheme: str | None) -> ProxyError:
-    """Return the error for a proxy that was not reached, with a hint where one helps."""
-    message = "Unable to connect to proxy"
-    text = " ".join(str(error).lower().split())
-    if scheme == "https" and any(hint in text for hint in _PLAIN_HTTP_HINTS):
-        message += (
-            ". Your proxy appears to only use HTTP and not HTTPS, try changing your proxy URL to "
-            "be HTTP."
-        )
-    failure = ProxyError(message, error)
-    failure.__cause__ = error
-    refusal = refusal_of(error)
-    if refusal is not None:
-        failure.status, failure.headers, failure.body = refusal
-    return failure
-
-
-def _put_slot(store: Any) -> None:
-    """Give a slot back; one too many is dropped."""
-    with contextlib.suppress(queue.Full):
-        store.put(None, block=False)
-
-
-def _empty_idle_slots(store: Any, reason: str = "pool_closed") -> None:
-    """Close the connections in the queue; their slots stay free."""
-    if isinstance(store, IdleStore):
-        for conn in store.take_connections():
-            discard(conn, reason)
-        store.settle()
-    else:
-        for _ in range(_close_idle_connections(store, reason)):
-            _put_slot(store)
-
-
-def _close_idle_connections(store: Any, reason: str = "pool_closed") -> int:
-    """Empty the queue, closing the connections in it; return the number of entries."""
-    count = 0
-    while True:
-        try:
-            conn = store.get(block=False)
-        except queue.Empty:
-            if isinstance(store, IdleStore):
-                store.settle()
-            return count
-        count += 1
-        if conn is not None:
-            discard(conn, reason)
 
 
 def absolute_target(url: Url) -> str:

@@ -22,7 +22,7 @@ from tests.hostile.counting import counted
 from tests.hostile.effort import SEED, sample
 from tests.hostile.locked_store import LockedStore
 from tests.hostile.schedules import Clock, Deadlock, Failed, Lock, Plan, Scheduler
-from urllib4 import _cancel, _collections, _idle, _waiting, connectionpool
+from urllib4 import _cancel, _collections, _idle, _pool, _waiting
 from urllib4._cancel import CancelToken
 from urllib4._collections import RecentlyUsedContainer
 from urllib4._idle import IdleStore, Lease
@@ -37,6 +37,7 @@ WATCHED = [
     "urllib4/_waiting.py",
     "urllib4/_cancel.py",
     "urllib4/_collections.py",
+    "urllib4/_pool.py",
     "urllib4/connectionpool.py",
 ]
 
@@ -55,7 +56,7 @@ def scheduler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         RLock=lambda: Lock(made, reentrant=True),
         TIMEOUT_MAX=1e9,
     )
-    for module in (_waiting, _cancel, connectionpool):
+    for module in (_waiting, _cancel, _pool):
         monkeypatch.setattr(module, "threading", locks)
     monkeypatch.setattr(_collections, "RLock", locks.RLock)
     monkeypatch.setattr(_idle, "time", Clock(made))

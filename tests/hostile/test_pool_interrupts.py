@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*was dropped before it was read
 ERRORS = (KeyboardInterrupt, SystemExit, MemoryError)
 
 #: Where a connection changes hands; each bytecode of these is tried.
-HANDS = ("/_idle.py", "/_waiting.py", "/_cancel.py", "/connectionpool.py")
+HANDS = ("/_idle.py", "/_waiting.py", "/_cancel.py", "/_pool.py", "/connectionpool.py")
 
 #: Every so many lines, and bytecodes, one is tried; others for each error.
 LINE_STEP = stride(23)
