@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import re
 import struct
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .._collections import HTTPHeaderDict
 from ..exceptions import IncompleteRead, InvalidChunkLength, ProtocolError
 from .framing import Framing
 from .head import MAX_HEAD_BYTES, MAX_HEAD_LINES, parse_fields
-from .stream import BUFFER_BYTES, ByteStream
+from .stream import ByteStream
 
 #: Longest chunk-size line and trailer line, bytes, extensions included.  Without a bound a
 #: server could fill our memory without ever starting a chunk.
@@ -31,7 +33,7 @@ MAX_BUFFER_AHEAD = 1 << 30
 _PIECE = 1 << 20
 # Most chunks that are taken at once: more would not be faster (benchmark ``chunks``).
 _MAX_RUN = 256
-# Chunks from this size on are copied one by one, bytes (benchmark ``pieces``).
+# Chunks from this size on are taken one by one, bytes (benchmark ``pieces``).
 _SMALL_CHUNK = 4096
 # 16 hex digits hold every length that exists; the bound keeps int() cheap.
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r?\n")
@@ -71,13 +73,15 @@ class LengthBody:
     def read(self, amt: int) -> bytes:
         """Read `amt` bytes; fewer only at the end."""
         assert self.left is not None
-        wanted = min(amt, self.left)
-        stream = self._stream
-        if wanted <= stream.buffered:
-            data = stream.take(wanted)
-        else:
-            data = _read_into_bytes(stream, min(wanted, MAX_BUFFER_AHEAD))
-        self._took(len(data))
+        left = self.left
+        if amt >= left:
+            amt = left
+        data = self._stream.read(amt if amt <= MAX_BUFFER_AHEAD else MAX_BUFFER_AHEAD)
+        count = len(data)
+        self._done += count
+        self.left = left = left - count
+        if not left:
+            self.complete = True
         return data
 
     def read_all(self) -> bytes:
@@ -87,7 +91,7 @@ class LengthBody:
         if self.left and len(data) < MAX_BUFFER_AHEAD:
             raise self.incomplete()
         if self.left:
-            data += b"".join(iter(lambda: self.read(_PIECE), b""))
+            data = join_pieces(itertools.chain((data,), iter(lambda: self.read(_PIECE), b"")))
             if self.left:
                 raise self.incomplete()
         return data
@@ -150,7 +154,7 @@ class UntilCloseBody:
 
     def read_all(self) -> bytes:
         """Read all that is left."""
-        data = b"".join(iter(lambda: self._stream.read1(_PIECE), b""))
+        data = join_pieces(iter(lambda: self._stream.read1(_PIECE), b""))
         self._end()
         return data
 
@@ -216,7 +220,7 @@ class ChunkedBody:
 
     def next_chunk(self) -> int:
         """Go to the next chunk unless inside one; return the bytes left in it, 0 at the end."""
-        if self.chunk_left or self.complete:
+        if self.chunk_left or self.complete or self._next_in_buffer():
             return self.chunk_left
         self._end_chunk()
         size = parse_chunk_size(self._stream.read_line(MAX_LINE_BYTES + 1), self)
@@ -227,6 +231,33 @@ class ChunkedBody:
             self.trailers = read_trailers(self._stream)
             self.complete = True
         return size
+
+    def _next_in_buffer(self) -> bool:
+        """Go to the next chunk if all before its data is in the buffer, and nothing unusual."""
+        buffer, _, start, end = self._stream.window()
+        at = start
+        if self._in_chunk:
+            if not buffer.startswith(b"\r\n", at, end):
+                return False
+            at += 2
+        if not self._is_size(buffer, at, end):
+            return False
+        self._stream.skip(at + len(self._line) - start)
+        self.chunk_left = self._size
+        self._in_chunk = True
+        return True
+
+    def _is_size(self, buffer: bytearray, start: int, end: int) -> bool:
+        """Tell whether a size line stands there, whole, short and not the last; remember it."""
+        line = self._line
+        if line and buffer.startswith(line, start, end):
+            return True
+        line = bytes(buffer[start : buffer.find(b"\n", start, min(end, start + 32)) + 1])
+        match = _CHUNK_SIZE.fullmatch(line)
+        size = 0 if match is None else int(match.group(1), 16)
+        if size:
+            self._line, self._size = line, size
+        return size > 0
 
     def _end_chunk(self) -> None:
         if self._in_chunk:
@@ -259,80 +290,103 @@ class ChunkedBody:
 
     def read(self, amt: int) -> bytes:
         """Read `amt` bytes; fewer only at the end."""
-        pieces = []
-        while amt > 0:
-            data = self._read_some(amt)
-            if not data:
-                break
-            pieces.append(data)
-            amt -= len(data)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = b"".join(self._take_buffered(amt))
+        left = amt - len(data)
+        if not left or not self._receive_more():
+            return data
+        target = io.BytesIO()
+        target.write(data)
+        while True:
+            target.writelines(self._take_buffered(left))
+            left = amt - target.tell()
+            if not left or not self._receive_more():
+                return target.getvalue()
 
     def read_all(self) -> bytes:
         """Read all that is left."""
-        return b"".join(iter(lambda: self._read_some(_PIECE), b""))
+        return self.read(sys.maxsize)
 
-    def _read_some(self, amt: int) -> bytes:
-        """Read a piece of a chunk, or several chunks, at most `amt` bytes; ``b""`` at the end."""
-        if not self.chunk_left and not self.complete:
-            self._end_chunk()
-            data = self._take_run(amt)
-            if data:
-                return data
-        if self.next_chunk() < BUFFER_BYTES:
-            return self.read1(amt)
-        return self.read_chunk(amt)
+    def _receive_more(self) -> bool:
+        """Go on to where content is in the buffer, or would be; False at the end of the body.
 
-    def _take_run(self, amt: int) -> bytes:
-        """Take whole chunks of one size out of the buffer; ``b""`` if the first is not like that.
+        :raises ProtocolError: the stream ends here.
+        """
+        if not self.next_chunk():
+            return False
+        if not self._stream.buffered and not self._stream.fill():
+            raise ProtocolError("Response ended prematurely")
+        return True
+
+    def _take_buffered(self, amt: int) -> list[Any]:
+        """Take the content that is in the buffer, at most `amt` bytes, without receiving.
+
+        Stops before what is unusual, which is left to :meth:`next_chunk`.  Much of the time of a
+        chunked body would go into a dozen calls for each chunk (benchmark ``pieces``).
+
+        :return: pieces, valid until the stream receives again.
+        """
+        buffer, view, start, end = self._stream.window()
+        at, left, taken = start, self.chunk_left, 0
+        pieces: list[Any] = []
+        while taken < amt:
+            if left:
+                count = min(left, amt - taken, end - at)
+                if not count:
+                    break
+                pieces.append(view[at : at + count])
+                at += count
+                left -= count
+                taken += count
+                continue
+            begin = at
+            if self._in_chunk:
+                if not buffer.startswith(b"\r\n", at, end):
+                    break
+                begin += 2
+            if not self._is_size(buffer, begin, end):
+                break
+            at, size = begin, self._size
+            if size < _SMALL_CHUNK:
+                count = self._count_equal(buffer, at, end, amt - taken)
+                if count:
+                    pieces.append(self._cut_out(view[at:], count))
+                    at += count * (len(self._line) + size + 2)
+                    taken += count * size
+                    self._in_chunk = False
+                    continue
+            at += len(self._line)
+            left = size
+            self._in_chunk = True
+        self.chunk_left = left
+        self.done += taken
+        self._stream.skip(at - start)
+        return pieces
+
+    def _count_equal(self, buffer: bytearray, start: int, end: int, amt: int) -> int:
+        """Return how many whole chunks of the last size can be taken at once, 0 if it is just one.
 
         Whoever writes small chunks writes many of one size.  All of a run are checked at once,
         each byte of their framing, and cut out at once: a tenth of the time of reading them one
-        by one (benchmark ``chunks``).  What is unusual is left to :meth:`next_chunk`.
+        by one (benchmark ``chunks``).
         """
-        buffer, start, end = self._stream.window()
-        if not (self._line and buffer.startswith(self._line, start, end)):
-            line = bytes(buffer[start : buffer.find(b"\n", start, min(end, start + 32)) + 1])
-            match = _CHUNK_SIZE.fullmatch(line)
-            if match is None:
-                return b""
-            self._line, self._size = line, int(match.group(1), 16)
-        skipped, size = len(self._line), self._size
-        period = skipped + size + 2
-        if not size or size > amt or end - start < period:
-            return b""
-        count = 1
-        if size < _SMALL_CHUNK:
-            count = self._count_equal(min((end - start) // period, amt // size))
-        if count > 1:
-            block = bytes(memoryview(buffer)[start : start + count * period])
-            data = b"".join(_run_format(skipped, size, count).unpack(block))
-        else:
-            last = start + period
-            if buffer[last - 2 : last] != b"\r\n":
-                return b""
-            data = bytes(memoryview(buffer)[start + skipped : last - 2])
-        self._stream.skip(count * period)
-        self.done += len(data)
-        return data
-
-    def _count_equal(self, possible: int) -> int:
-        """Return how many chunks of the last size stand at the start of the buffer, at least 1.
-
-        :param possible: how many there may be.
-        """
+        period = len(self._line) + self._size + 2
+        possible = min((end - start) // period, amt // self._size, self._most)
         # A power of two, so that there are few formats.
-        wanted = 1 << (min(possible, self._most).bit_length() - 1)
+        wanted = (1 << possible.bit_length()) >> 1
         if wanted > 1:
-            buffer, start, _ = self._stream.window()
-            period = len(self._line) + self._size + 2
-            end = start + wanted * period
+            stop = start + wanted * period
             for offset, octets in _frame(self._line, period):
-                if buffer[start + offset : end : period] != octets * wanted:
+                if buffer[start + offset : stop : period] != octets * wanted:
                     self._most = 1  # to try costs as much as a run: they grow from one chunk again
-                    return 1
-        self._most = min(2 * wanted, _MAX_RUN)
-        return wanted
+                    return 0
+        self._most = min(2 * max(wanted, 1), _MAX_RUN)
+        return wanted if wanted > 1 else 0
+
+    def _cut_out(self, view: memoryview, count: int) -> bytes:
+        """Return the data of the `count` equal chunks at the start of `view`."""
+        skipped, size = len(self._line), self._size
+        block = view[: count * (skipped + size + 2)]
+        return b"".join(_run_format(skipped, size, count).unpack(block))
 
     def read1(self, amt: int) -> bytes:
         """Read what is at hand, or what one receive brings; -1: any number of bytes."""
@@ -429,34 +483,28 @@ def make_body(stream: ByteStream, framing: Framing) -> LengthBody | ChunkedBody 
     return ChunkedBody(stream) if framing.kind == "chunked" else UntilCloseBody(stream)
 
 
-def _read_into_bytes(stream: ByteStream, size: int) -> bytes:
-    """Read `size` bytes, or as many as come, into one allocation of that size.
+def join_pieces(pieces: Iterable[bytes]) -> bytes:
+    """Return all `pieces` as one.
 
-    ``BytesIO`` hands its buffer out without a copy: the peak is the body itself (benchmark
-    ``dl_preload``).  The pages of the buffer are touched only as data arrive.
+    Written one by one: ``b"".join`` would hold all of them and the result at the same time, which
+    costs twice the memory, and as much time again for getting it from the system.
     """
-    try:
-        target = io.BytesIO(bytes(size))
-    except MemoryError:
-        raise ProtocolError(f"no memory for a body of {size} bytes; stream it") from None
-    with target.getbuffer() as view:
-        count = stream.readinto(view)
-    if count < size:
-        target.truncate(count)
+    target = io.BytesIO()
+    target.writelines(pieces)
     return target.getvalue()
 
 
 def _read_pieces(stream: ByteStream, amt: int) -> bytes:
     """Read `amt` bytes, or as many as come; memory grows with what arrives."""
-    if amt <= stream.buffered:
-        return stream.take(amt)
     if amt <= _PIECE:
-        return _read_into_bytes(stream, amt)
-    pieces = []
+        return stream.read(amt)
+    return join_pieces(_received_in_turn(stream, amt))
+
+
+def _received_in_turn(stream: ByteStream, amt: int) -> Iterator[bytes]:
     while amt > 0:
         data = stream.read1(min(amt, _PIECE))
         if not data:
             break
-        pieces.append(data)
+        yield data
         amt -= len(data)
-    return b"".join(pieces)
