@@ -791,7 +791,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             response, call.retries, call.method, call.redirect
         ):
             call.phase = "reading the body"
-            if call.on_download is None and response._take_whole():
+            if call.on_download is None and response._take_whole(call.bounds):
                 return
             response._bounds = call.bounds
             response._body = response.read(decode_content=response.decode_content)

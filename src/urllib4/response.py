@@ -35,7 +35,14 @@ from ._decoding import (
     get_decoder,
     load_brotli,
 )
-from ._http1.body import MAX_LINE_BYTES, ChunkedBody, UntilCloseBody, parse_chunk_size
+from ._http1.body import (
+    MAX_LINE_BYTES,
+    ChunkedBody,
+    LengthBody,
+    UntilCloseBody,
+    join_pieces,
+    parse_chunk_size,
+)
 from ._http1.message import Http1Response
 from ._limits import Limits
 from ._progress import CallbackFailed, ProgressCallback
@@ -591,11 +598,13 @@ class HTTPResponse(BaseHTTPResponse):
             # Preloaded, and accepted although it is short (enforce_content_length=False).
             self._end_exchange(False)
 
-    def _take_whole(self) -> bool:
-        """Take the body if it lies in the reader whole, and needs no decoding.
+    def _take_whole(self, bounds: Bounds | None) -> bool:
+        """Take the body if it is not large, and needs no decoding.
 
-        What ``read()`` does in a dozen steps, which all have nothing to do then (benchmark
-        ``small``).
+        What ``read()`` does in a dozen steps, which all have nothing to do then (benchmarks
+        ``small``, ``k64``).
+
+        :param bounds: what may end reading from outside; for the error when it does.
         """
         fp = self._fp
         if (
@@ -605,7 +614,11 @@ class HTTPResponse(BaseHTTPResponse):
             or "content-encoding" in self.headers._container
         ):
             return False
-        data = fp.take_whole()
+        try:
+            data = fp.take_whole(receive=self.enforce_content_length)
+        except BaseException as error:
+            self._bounds = bounds
+            self._fail(error)
         if data is None:
             return False
         self._body = data
@@ -852,13 +865,13 @@ class HTTPResponse(BaseHTTPResponse):
         if amt is not None:
             data = fp.read(amt)
         elif self._limits is not None or self._on_download is not None:
-            data = b"".join(self._pieces_in_turn(fp))
+            data = join_pieces(self._pieces_in_turn(fp))
             self._took(fp, 0, cut=True)
             return data
         elif self.enforce_content_length or fp.chunked:
             data = fp.read()
         else:
-            data = b"".join(iter(lambda: fp.read1(_PIECE), b""))
+            data = join_pieces(iter(lambda: fp.read1(_PIECE), b""))
         self._took(fp, len(data), cut=amt is None or len(data) < amt)
         return data
 
@@ -1045,6 +1058,17 @@ class HTTPResponse(BaseHTTPResponse):
         :param cache_content: keep the result for :attr:`data`; only when everything is read.
         :raises RuntimeError: `decode_content` is False after decoded content was returned.
         """
+        if amt is not None:
+            fp = self._fp
+            if (
+                type(fp) is Http1Response
+                and self._decoder_known
+                and self._decoder is None
+                and self._decoded_buffer is None
+            ):
+                body = fp._open_body()
+                if type(body) is LengthBody and 0 < amt < body.left:
+                    return self._read_on(fp, body, amt)
         self._init_decoder()
         if decode_content is None:
             decode_content = self.decode_content
@@ -1060,6 +1084,23 @@ class HTTPResponse(BaseHTTPResponse):
         if self._reads_wire(decode_content):
             return self._wire_read(amt)
         return self._read_decoded(amt)
+
+    def _read_on(self, fp: Http1Response, body: LengthBody, amt: int) -> bytes:
+        """Read `amt` bytes from the midst of a body that is handed out as it is sent.
+
+        What ``read()`` does in two dozen steps, most of which have nothing to do then (benchmark
+        ``dl_stream``).
+        """
+        try:
+            data = body.read(amt)
+            self.length_remaining = fp.length = body.left
+            if len(data) == amt and self._limits is None and self._on_download is None:
+                self._fp_bytes_read += amt
+            else:
+                self._took(fp, len(data), cut=len(data) < amt)
+            return data
+        except BaseException as error:
+            self._fail(error)
 
     def _reads_wire(self, decode_content: bool) -> bool:
         """Tell whether bytes come straight from the wire: not decoded, and none buffered."""

@@ -22,7 +22,7 @@ from .._collections import HTTPHeaderDict
 from ..exceptions import IncompleteRead, InvalidChunkLength, ProtocolError
 from .framing import Framing
 from .head import MAX_HEAD_BYTES, MAX_HEAD_LINES, parse_fields
-from .stream import ByteStream
+from .stream import MAX_RECEIVED, ByteStream
 
 #: Longest chunk-size line and trailer line, bytes, extensions included.  Without a bound a
 #: server could fill our memory without ever starting a chunk.
@@ -47,22 +47,28 @@ class LengthBody:
     def __init__(self, stream: ByteStream, length: int) -> None:
         self._stream = stream
         self._done = 0
-        self.left: int | None = length
+        self.left = length
         self.complete = length == 0
 
     def _took(self, count: int) -> None:
-        assert self.left is not None
         self._done += count
         self.left -= count
         if not self.left:
             self.complete = True
 
-    def take_whole(self) -> bytes | None:
-        """Take all of it if nothing has to be received for that, and nothing was read before."""
+    def take_whole(self, *, receive: bool) -> bytes | None:
+        """Take all of it if nothing was read before; otherwise return None.
+
+        :param receive: wait for what was not received yet, if the body is of moderate size;
+            otherwise None is returned then, too.
+        :raises IncompleteRead: the stream ended.
+        """
         left, stream = self.left, self._stream
         start = stream._start
-        if left is None or self._done or left > stream._end - start:
+        if self._done:
             return None
+        if left > stream._end - start:
+            return self.read_all() if receive and left <= MAX_RECEIVED else None
         self._done = left
         self.left = 0
         self.complete = True
@@ -72,7 +78,6 @@ class LengthBody:
 
     def read(self, amt: int) -> bytes:
         """Read `amt` bytes; fewer only at the end."""
-        assert self.left is not None
         left = self.left
         if amt >= left:
             amt = left
@@ -86,7 +91,6 @@ class LengthBody:
 
     def read_all(self) -> bytes:
         """Read all that is left."""
-        assert self.left is not None
         data = self.read(self.left)
         if self.left and len(data) < MAX_BUFFER_AHEAD:
             raise self.incomplete()
@@ -98,26 +102,22 @@ class LengthBody:
 
     def incomplete(self) -> IncompleteRead:
         """Return the error for a body that ended before its length."""
-        assert self.left is not None
         return IncompleteRead(self._done, self.left)
 
     def read1(self, amt: int) -> bytes:
         """Read what is at hand, or what one receive brings; -1: any number of bytes."""
-        assert self.left is not None
         data = self._stream.read1(min(amt, self.left) if amt >= 0 else self.left)
         self._took(len(data))
         return data
 
     def readinto(self, view: memoryview) -> int:
         """Fill `view`; fewer bytes only at the end."""
-        assert self.left is not None
         count = self._stream.readinto(view[: self.left] if len(view) > self.left else view)
         self._took(count)
         return count
 
     def readline(self, limit: int) -> bytes:
         """Read up to a newline, or to the limit or the end."""
-        assert self.left is not None
         line = self._stream.read_line(self.left if limit < 0 else min(limit, self.left))
         self._took(len(line))
         return line

@@ -185,15 +185,18 @@ class Http1Response(http.client.HTTPResponse):
         self._after_read()
         return data
 
-    def take_whole(self) -> bytes | None:
+    def take_whole(self, *, receive: bool) -> bytes | None:
         """Return the body, and be closed, if it has a length and was received whole.
 
         None, and nothing happened, otherwise.
+
+        :param receive: receive what is missing, unless it is much.
+        :raises IncompleteRead: the stream ended.
         """
         body, stream = self.body, self._stream
         if stream is None or type(body) is not LengthBody:
             return None
-        data = body.take_whole()
+        data = body.take_whole(receive=receive)
         if data is not None:
             self.length = 0
             self._stream = self._file = None
