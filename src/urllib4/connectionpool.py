@@ -154,6 +154,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
     :ivar reuse: how connections are used again, as the keywords said it.
     """
 
+    num_requests: int
     scheme: str | None = "http"
 
     def __init__(

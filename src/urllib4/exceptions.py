@@ -234,7 +234,7 @@ class AddressBlockedError(NewConnectionError):
         self.reason = reason
         super().__init__(conn, f"connecting to {address} is not allowed ({reason})")
         if conn is None:  # raised by a filter, which knows no connection
-            self.args = (self._message,)
+            self.args: tuple[Any, ...] = (self._message,)
 
 
 class DeadlineExceededError(TimeoutError):

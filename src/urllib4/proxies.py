@@ -86,18 +86,18 @@ class Proxy:
             shown = _without_any_userinfo(str(url))
             raise LocationValueError(f"the proxy URL has no host: {shown!r}")
         port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
-        self.url = Url(parsed.scheme, None, parsed.host, port)
+        self.url: Url = Url(parsed.scheme, None, parsed.host, port)
         self._auth = parsed.auth
-        self.headers = HTTPHeaderDict(headers)
+        self.headers: HTTPHeaderDict = HTTPHeaderDict(headers)
         if parsed.auth and not self.is_socks and PROXY_AUTHORIZATION not in self.headers:
             self.headers[PROXY_AUTHORIZATION] = basic_authorization(parsed.auth)
-        self.ssl_context = ssl_context
-        self.use_forwarding_for_https = bool(use_forwarding_for_https)
+        self.ssl_context: Any = ssl_context
+        self.use_forwarding_for_https: bool = bool(use_forwarding_for_https)
         self.assert_hostname = assert_hostname
         if isinstance(assert_fingerprint, list):
             assert_fingerprint = tuple(assert_fingerprint)
         check_pinning(assert_fingerprint, None)
-        self.assert_fingerprint = assert_fingerprint
+        self.assert_fingerprint: tuple[str, ...] | str | None = assert_fingerprint
         further = (ssl_context, assert_hostname, assert_fingerprint)
         if self.is_socks and (self.headers or use_forwarding_for_https or further != (None,) * 3):
             raise ValueError(f"{self!r}: a SOCKS proxy knows neither headers nor TLS")

@@ -413,8 +413,8 @@ class HTTPResponse(BaseHTTPResponse):
         connection is closed then.
     """
 
-    enforce_content_length = True
-    auto_close = True
+    enforce_content_length: bool = True
+    auto_close: bool = True
     msg: Any = None
     chunk_left: int | None = None
     _body: Any = None
