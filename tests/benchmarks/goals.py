@@ -51,5 +51,6 @@ GOALS = {
     "pm_lookup": Goal(5, None, 12),
     "pm_evict": Goal(1.5, None, 2.5),
     "import": Goal(None, 1.9, None, 2.1, modules=85),
+    "tls_resume": Goal(None, 8),
     "dead_first": Goal(seconds=0.35),
 }

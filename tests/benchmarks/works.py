@@ -180,9 +180,10 @@ WORKS = {
         ),
         Work(
             "tls_resume",
-            "50 TLS connections to one origin, one after the other",
+            "50 TLS connections to one origin, one after the other, trusting certifi's bundle",
             path="/close",
             tls=True,
+            trust="bundle",
             fresh=50,
         ),
         Work(
