@@ -212,6 +212,25 @@ def test_a_download_shows_its_progress(
     assert _on_terminal("-s", *arguments, how=how) == (0, b"")
 
 
+@pytest.mark.parametrize("how", [MODULE, ("-c", WITHOUT_RICH)], ids=["rich", "plain"])
+def test_an_upload_shows_its_progress(
+    server: DummyServer, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    (tmp_path / "large").write_bytes(large_body(3_000_000))
+    (tmp_path / "small").write_bytes(b"small")
+    output = ("-o", str(tmp_path / "answer"))
+
+    code, shown = _on_terminal(
+        *output, "-F", f"file=@{tmp_path / 'large'}", f"{server.http_url}/echo", how=how
+    )
+    assert code == 0
+    assert b"100%" in shown
+    assert b"of 2.9 MiB" in shown or b"/2.9 MiB" in shown
+
+    arguments = (*output, "-F", f"file=@{tmp_path / 'small'}", f"{server.http_url}/echo")
+    assert _on_terminal("-s", *arguments, how=how) == (0, b"")
+
+
 def test_the_length_of_a_download_may_be_unknown(server: DummyServer, tmp_path: Path) -> None:
     code, shown = _on_terminal(
         "--plain", "-o", str(tmp_path / "f"), f"{server.http_url}/chunked?count=100&size=1000"

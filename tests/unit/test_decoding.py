@@ -90,6 +90,7 @@ CODINGS: dict[str, tuple[Encoder, Callable[[], ContentDecoder]]] = {
     ),
 }
 
+
 def _inflaters_of(coding: str) -> list[str]:
     if "gzip" in coding:
         return INFLATERS

@@ -18,6 +18,9 @@ from .screen import stderr_screen, stdout_screen
 from .text import one_line, size_text
 from .watch import Watch
 
+#: Bytes of a body from which on its upload is shown.
+_WORTH_SHOWING = 1024 * 1024
+
 _MARK_STYLES = {"*": "dim", ">": "cyan", "<": "green"}
 
 
@@ -123,12 +126,16 @@ class _Command:
             "decode_content": options.compressed or self._is_shown(),
             "on_download": self._report,
         }
-        if request.fields is not None:
-            response = manager.request_encode_body(
-                request.method, request.url, fields=request.fields, **settings
-            )
-        else:
-            response = manager.urlopen(request.method, request.url, body=request.body, **settings)
+        with ExitStack() as showing:
+            settings["on_upload"] = self._upload_reporter(showing)
+            if request.fields is not None:
+                response = manager.request_encode_body(
+                    request.method, request.url, fields=request.fields, **settings
+                )
+            else:
+                response = manager.urlopen(
+                    request.method, request.url, body=request.body, **settings
+                )
         stack.enter_context(closing(response))
         if options.fail and response.status >= 400:
             reason = f" {response.reason}" if response.reason else ""
@@ -136,6 +143,22 @@ class _Command:
                 errors.BAD_STATUS, f"{request.url}: status {response.status}{reason}"
             )
         return response
+
+    def _upload_reporter(self, showing: ExitStack) -> Callable[[int, int | None], None] | None:
+        """Return what shows how much of a large body was sent; None where nobody would see it."""
+        screen = self._stderr
+        if self._options.silent or not screen.is_terminal:
+            return None
+        update: Callable[[int], None] | None = None
+
+        def report(count: int, total: int | None) -> None:
+            nonlocal update
+            if update is None and (total is None or total >= _WORTH_SHOWING):
+                update = showing.enter_context(screen.progress(total))
+            if update is not None:
+                update(count)
+
+        return report
 
     def _report(self, count: int, _: int | None) -> None:
         """Show how much of the body came, if there is something to show it."""
