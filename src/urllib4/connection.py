@@ -298,6 +298,9 @@ class HTTPConnection(http.client.HTTPConnection):
             given = dict(zip(DIALING_KEYWORDS, ways, strict=True))
             self._dialing = check_dialing(given, proxy=proxy is not None)
         watch(self)
+        # Python 3.11 reads attributes slowly, ten times, once somebody asked for the dict that is
+        # made for that, as `_takes_steps` does; not in one of our own (benchmark ``small``).
+        self.__dict__ = {**self.__dict__}
 
     def _after_fork_in_child(self) -> None:
         """Let go of the parent's socket: closing our copy sends nothing."""

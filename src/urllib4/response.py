@@ -413,21 +413,21 @@ class HTTPResponse(BaseHTTPResponse):
         connection is closed then.
     """
 
+    # What reading needs is in slots, and so all set by the constructor: objects of io keep the rest
+    # in a dict that is five times as slow, and there is one object per answer (benchmark
+    # ``small``).  Public attributes stay in the dict, where programs may look for them.
+    __slots__ = (
+        "_body", "_bounds", "_carrier", "_connection", "_decoder", "_decoder_known", "_fp",
+        "_fp_bytes_read", "_is_whole", "_limits", "_on_download", "_original_response", "_pool",
+        "_release", "_request_url", "_retries", "_sock_shutdown",
+    )  # fmt: skip
+
     enforce_content_length: bool = True
     auto_close: bool = True
     msg: Any = None
     chunk_left: int | None = None
-    _body: Any = None
-    _fp: Any = None
     _is_drained = False
-    _is_whole = False  # the body was taken by :meth:`_take_whole`
-    _pool: Any = None
-    _connection: Any = None
-    _release: Callable[[bool], None] | None = None
-    _bounds: Bounds | None = None
-    _on_download: ProgressCallback | None = None
     _decoded_buffer: BytesQueueBuffer | None = None
-    _carrier: tuple[Endpoints, int] | None = None  # set by the connection
 
     def __init__(
         self,
@@ -450,29 +450,41 @@ class HTTPResponse(BaseHTTPResponse):
         auto_close: bool = True,
         sock_shutdown: Callable[[int], None] | None = None,
     ) -> None:
-        # Long, but flat: the parameters that urllib3 has, and the state that reading needs.
-        super().__init__(
-            headers=headers,
-            status=status,
-            version=version,
-            version_string=version_string,
-            reason=reason,
-            decode_content=decode_content,
-            request_url=request_url,
-            retries=retries,
+        # Long, but flat: the parameters that urllib3 has, and the state that reading needs; what
+        # the base class does in one call more is done here.
+        self._is_whole = False  # the body was taken by :meth:`_take_whole`
+        self._body: Any = None
+        self._fp: Any = None
+        self._pool: Any = pool
+        self._connection: Any = connection
+        self._release: Callable[[bool], None] | None = None
+        self._request_url = request_url
+        self.headers: HTTPHeaderDict = (
+            headers if isinstance(headers, HTTPHeaderDict) else HTTPHeaderDict(headers)
         )
+        self.status = status
+        self.version = version
+        self.version_string = version_string
+        self.reason = reason
+        self.decode_content = decode_content
         if not enforce_content_length:
             self.enforce_content_length = False
+        self._retries: Retry | None = None
+        if retries is not None:
+            self.retries = retries
         if not auto_close:
             self.auto_close = False
         if msg is not None:
             self.msg = msg
-        if pool is not None:
-            self._pool = pool
-        if connection is not None:
-            self._connection = connection
         self._original_response = original_response
         self._sock_shutdown = sock_shutdown
+        self._decoder: ContentDecoder | None = None
+        self._decoder_known = False
+        self._fp_bytes_read = 0
+        self._limits: Limits | None = None
+        self._bounds: Bounds | None = None
+        self._on_download: ProgressCallback | None = None
+        self._carrier: tuple[Endpoints, int] | None = None  # set by the connection
         if type(body) is Http1Response:
             self._fp = body
             # A response to HEAD is as chunked as its headers say, but has no chunks.
@@ -649,7 +661,10 @@ class HTTPResponse(BaseHTTPResponse):
             self._pool._put_conn(connection)
 
     def __del__(self) -> None:
-        if self._is_whole:  # nothing is left to close, as with most responses
+        try:
+            if self._is_whole:  # nothing is left to close, as with most responses
+                return
+        except AttributeError:  # the constructor did not get so far
             return
         dropped = self._release is not None and self._connection is not None
         if dropped:

@@ -37,16 +37,13 @@ class Http1Response(http.client.HTTPResponse):
     Belongs to one thread at a time, like its connection.
     """
 
-    # Of the attributes of http.client.HTTPResponse some are properties below, and those that say
-    # "unknown" stand in the class: it is one object per answer (benchmark ``small``).
-    debuglevel = 0
-    code = status = reason = version = _UNKNOWN
-    chunked = chunk_left = length = will_close = _UNKNOWN
-    head: ResponseHead | None = None
-    body: LengthBody | ChunkedBody | UntilCloseBody | None = None
-    _upgrade = False
-    _msg: http.client.HTTPMessage | None = None
-    _file: StreamFile | None = None
+    # In slots, and so all set by the constructor: objects of io keep everything else in a dict that
+    # is five times as slow, and there is one object per answer (benchmark ``small``).
+    __slots__ = (
+        "_file", "_method", "_msg", "_sock", "_stream", "_upgrade", "body", "chunk_left",
+        "chunked", "code", "debuglevel", "head", "length", "reason", "status", "version",
+        "will_close",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -61,10 +58,14 @@ class Http1Response(http.client.HTTPResponse):
         self._sock = sock
         self._stream: ByteStream | None = ByteStream(sock) if stream is None else stream
         self._method = method
-        if upgrade:
-            self._upgrade = True
-        if debuglevel:
-            self.debuglevel = debuglevel
+        self._upgrade = upgrade
+        self.debuglevel = debuglevel
+        self.head: ResponseHead | None = None
+        self.body: LengthBody | ChunkedBody | UntilCloseBody | None = None
+        self._msg: http.client.HTTPMessage | None = None
+        self._file: StreamFile | None = None
+        self.code = self.status = self.reason = self.version = _UNKNOWN
+        self.chunked = self.chunk_left = self.length = self.will_close = _UNKNOWN
 
     # -- the head --------------------------------------------------------------------------
 
