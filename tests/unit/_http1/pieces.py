@@ -36,6 +36,10 @@ class Pieces:
         self._pieces[0] = piece[count:]
         return count
 
+    def recv(self, limit: int) -> bytes:
+        buffer = bytearray(limit)
+        return bytes(buffer[: self.recv_into(buffer)])
+
     def settimeout(self, timeout: float | None) -> None:
         self.timeouts.append(timeout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from http.client import BadStatusLine
 
@@ -265,3 +266,78 @@ def test_an_error_leaves_no_view_of_the_buffer_behind() -> None:
     assert caught.value.__traceback__ is not None  # its frames are alive
     target.truncate(3)
     assert target.getvalue() == b"abc"
+
+
+class IntoOnly:
+    """Stands for somebody's socket that can only receive into a buffer."""
+
+    def __init__(self, source: Pieces) -> None:
+        self.recv_into = source.recv_into
+
+
+@pytest.mark.parametrize("wrap", [lambda source: source, IntoOnly], ids=["recv", "recv_into"])
+@pytest.mark.parametrize("head", [0, 5])
+@pytest.mark.parametrize("parts", [1, 3, 60])
+@pytest.mark.parametrize("amt", [7, 5000, 65_536, 300_000])
+def test_a_read_gives_all_it_was_asked_for(
+    wrap: Callable[[Pieces], object], head: int, parts: int, amt: int
+) -> None:
+    """However much is buffered before, and however the network cuts the rest."""
+    wire = bytes(number % 251 for number in range(amt + amt // 2))
+    step = len(wire) // parts + 1
+    cuts = [wire[:head], *(wire[at : at + step] for at in range(head, len(wire), step))]
+    stream = ByteStream(wrap(Pieces(cuts)))
+    if head:
+        stream.fill()
+    assert stream.read(0) == b""
+    assert stream.read(amt) == wire[:amt]
+    assert stream.read(amt) == wire[amt:]
+    assert stream.read(amt) == b""
+
+
+def test_a_piece_is_received_as_what_is_handed_out() -> None:
+    """Nothing is read ahead then, which would have to be copied with the next piece."""
+    stream = ByteStream(source := Pieces([b"x" * 3 * BUFFER_BYTES]))
+    assert stream.read(BUFFER_BYTES) == b"x" * BUFFER_BYTES
+    assert (stream.buffered, source.receives) == (0, 1)
+
+
+def test_a_server_that_sends_byte_by_byte_does_not_make_one_object_of_each() -> None:
+    stream = ByteStream(Pieces(each_byte(bytes(20_000))))
+    tracemalloc.start()
+    try:
+        assert stream.read(20_000) == bytes(20_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 20_000
+
+
+@pytest.mark.parametrize("before", [[], [b"ab"]], ids=["at once", "in between"])
+def test_a_read_is_bounded_by_the_deadline(before: list[bytes]) -> None:
+    source = Pieces([*before, TimeoutError("timed out")])
+    stream = ByteStream(source, clock=lambda: 10.0)
+    stream.deadline = 12.5
+    with pytest.raises(TimeoutError):
+        stream.read(100)
+    assert set(source.timeouts) == {2.5}
+    stream.deadline = 10.0
+    with pytest.raises(TimeoutError):
+        stream.read(100)
+
+
+class SSLEOFError(OSError):
+    """Named like the error of the ssl module."""
+
+
+class SSLZeroReturnError(OSError):
+    """The same."""
+
+
+@pytest.mark.parametrize(("error", "ragged"), [(SSLEOFError, True), (SSLZeroReturnError, False)])
+def test_a_read_ends_where_tls_ends(error: type[OSError], ragged: bool) -> None:
+    stream = stream_of(b"abc", error("the end"))
+    assert stream.read(10) == b"abc"
+    assert stream.ragged is ragged
+    with pytest.raises(ConnectionResetError):
+        stream_of(b"abc", ConnectionResetError()).read(10)
