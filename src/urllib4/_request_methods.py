@@ -89,6 +89,14 @@ class RequestMethods:
         if body is not None:
             urlopen_kw["body"] = body
         if method in self._encode_url_methods:
+            if (
+                not fields
+                and type(self).request_encode_url is _OWN_ENCODE_URL
+                and "request_encode_url" not in self.__dict__
+            ):
+                # All that it would do (benchmark ``small``), and nobody wants to see it.
+                urlopen_kw["headers"] = self.headers if headers is None else headers
+                return self.urlopen(method, url, **urlopen_kw)
             return self.request_encode_url(
                 method,
                 url,
@@ -188,6 +196,9 @@ class RequestMethods:
         with MultipartEncoder(fields, boundary) as body:
             headers = _with_type(headers, body.content_type)
             return self.urlopen(method, url, body=body, headers=headers, **urlopen_kw)
+
+
+_OWN_ENCODE_URL = RequestMethods.request_encode_url
 
 
 def _is_file(data: Any) -> bool:

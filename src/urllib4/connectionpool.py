@@ -197,6 +197,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             self.conn_kw["proxy_config"] = self.proxy_config
         self._set_up_store(maxsize)
         watch(self)
+        self.__dict__ = {**self.__dict__}  # for reading it, as in HTTPConnection
 
     # -- connections -----------------------------------------------------------------------
 
@@ -528,7 +529,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         :raises HTTPError: it failed and is not to be sent again.
         """
         # Before anything is taken: whatever happens then, there is one that gives it back.
-        lease = Lease(self, cancel=call.cancel)
+        lease = Lease(self, None, call.cancel)
         conn = None
         try:
             if call.fixed is None or call.cancel is not None or self._quota is not None:
@@ -721,7 +722,10 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         except (BaseSSLError, OSError) as error:
             self._raise_timeout(error, url, read_timeout)
             raise
-        response.retries = retries
+        if type(response) is HTTPResponse and type(retries) is Retry and not retries.history:
+            response._retries = retries  # all that the setter does then (benchmark ``small``)
+        else:
+            response.retries = retries
         response._pool = self
         if call is None:
             response._connection = response_conn

@@ -452,7 +452,6 @@ class HTTPResponse(BaseHTTPResponse):
     ) -> None:
         # Long, but flat: the parameters that urllib3 has, and the state that reading needs; what
         # the base class does in one call more is done here.
-        self._is_whole = False  # the body was taken by :meth:`_take_whole`
         self._body: Any = None
         self._fp: Any = None
         self._pool: Any = pool
@@ -485,6 +484,9 @@ class HTTPResponse(BaseHTTPResponse):
         self._bounds: Bounds | None = None
         self._on_download: ProgressCallback | None = None
         self._carrier: tuple[Endpoints, int] | None = None  # set by the connection
+        # Whether the body was taken by `_take_whole`.  After all others that the finaliser needs: a
+        # signal handler may end this constructor at any line.
+        self._is_whole = False
         if type(body) is Http1Response:
             self._fp = body
             # A response to HEAD is as chunked as its headers say, but has no chunks.
@@ -664,7 +666,7 @@ class HTTPResponse(BaseHTTPResponse):
         try:
             if self._is_whole:  # nothing is left to close, as with most responses
                 return
-        except AttributeError:  # the constructor did not get so far
+        except AttributeError:  # the constructor did not get so far: there is nothing to close
             return
         dropped = self._release is not None and self._connection is not None
         if dropped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import functools
+import gc
 import gzip
 import http.client
 import io
@@ -1168,3 +1169,17 @@ def test_a_base_response_says_what_it_lacks() -> None:
             call()
     # Its finaliser would call the one that is missing.
     response.close = lambda: None  # type: ignore[method-assign]
+
+
+def test_a_response_whose_constructor_failed_goes_without_a_word() -> None:
+    unraisable: list[object] = []
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable.append
+    try:
+        with pytest.raises(TypeError, match="nonsense"):
+            HTTPResponse(nonsense=True)  # type: ignore[call-arg]
+        with pytest.raises((TypeError, ValueError)):
+            HTTPResponse(headers=5)  # type: ignore[arg-type]
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    assert not unraisable

@@ -51,7 +51,6 @@ class Http1Response(http.client.HTTPResponse):
         debuglevel: int = 0,
         method: str | None = None,
         url: str | None = None,
-        *,
         stream: ByteStream | None = None,
         upgrade: bool = False,
     ) -> None:
