@@ -6,6 +6,7 @@ the public hooks of :class:`Retry`, which programs override.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
@@ -24,6 +25,10 @@ CONTENT_HEADERS = frozenset(
 )  # fmt: skip
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# For targets that have none; the name cannot exist (RFC 6761, 6.4).
+_SOME_ORIGIN = "http://target.invalid"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class _FollowedByCaller(int):
@@ -151,15 +156,26 @@ def redirected(
 def resolve_location(url: str, location: str) -> str:
     """Return `location` as an absolute URL, or as a target where `url` is one."""
     try:
-        target = urljoin(url, _decoded(location))
+        target = _joined(url, _decoded(location))
     except ValueError as error:  # such as http://[
         raise LocationParseError(location) from error
-    if url.startswith("/") and location.startswith("."):
-        target = f"/{target.lstrip('/')}"  # urljoin climbs above the root of a bare target
     scheme = parse_url(target).scheme
     if scheme not in (None, "http", "https"):
         raise URLSchemeUnknown(scheme)
     return target
+
+
+def _joined(url: str, location: str) -> str:
+    """Do what RFC 3986, 5.2 says, for a bare target as well.
+
+    Of a bare target, urljoin leaves the root upwards, and its versions differ in what they make of
+    empty segments.  So it gets an origin for the time.
+    """
+    if url.startswith("/") and _SCHEME.match(location) is None and location[:2] != "//":
+        joined = urljoin(_SOME_ORIGIN + url, location)
+        if joined.startswith(_SOME_ORIGIN):
+            return joined[len(_SOME_ORIGIN) :]
+    return urljoin(url, location)
 
 
 def _decoded(location: str) -> str:

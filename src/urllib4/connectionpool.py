@@ -50,13 +50,8 @@ from ._pool import ConnectionPool as ConnectionPool
 from ._pool import KeepingPool
 from ._progress import CallbackFailed, ProgressCallback, guarded
 from ._request_methods import RequestMethods
-from ._reuse import (
-    ALIASES,
-    ReusePolicy,
-    discard,
-    take_policy,
-    use_main_names,
-)
+from ._reuse import ALIASES, ReusePolicy, discard, take_policy, use_main_names
+from ._reuse import PoolStats as PoolStats
 from ._route import DIRECT, PROXY_AUTHORIZATION, Route
 from .connection import (
     UNIX_SCHEMES,
@@ -68,6 +63,7 @@ from .connection import (
     check_pinning,
     port_by_scheme,
 )
+from .connection import HTTPConnection as HTTPConnection
 from .exceptions import (
     AddressBlockedError,
     DeadlineExceededError,
@@ -87,6 +83,10 @@ from .exceptions import (
     TimeoutError,
     UnrewindableBodyError,
 )
+from .exceptions import ClosedPoolError as ClosedPoolError
+from .exceptions import FullPoolError as FullPoolError
+from .exceptions import LocationValueError as LocationValueError
+from .exceptions import NewConnectionError as NewConnectionError
 from .response import BaseHTTPResponse, HTTPResponse
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.connection import is_connection_dropped
@@ -155,6 +155,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
     """
 
     num_requests: int
+    ConnectionCls: Any = HTTPConnection
     scheme: str | None = "http"
 
     def __init__(

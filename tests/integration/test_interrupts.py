@@ -97,9 +97,10 @@ def test_an_interrupt_at_any_step_leaves_no_connection_and_loses_no_slot(
 class Socket:
     """A socket that interrupts at the `number`-th use of one of its methods."""
 
-    def __init__(self, sock: Any, method: str, interrupting: Interrupting) -> None:
+    def __init__(self, sock: Any, interrupting: Interrupting, *methods: str) -> None:
         self._sock = sock
-        setattr(self, method, interrupting.before(getattr(sock, method)))
+        for method in methods:
+            setattr(self, method, interrupting.before(getattr(sock, method)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -125,7 +126,7 @@ def test_an_interrupt_in_the_socket_leaves_no_connection_and_loses_no_slot(
             patch.setattr(
                 HTTPConnection,
                 "_new_conn",
-                lambda conn: Socket(original(conn), method, interrupting),
+                lambda conn: Socket(original(conn), interrupting, method),
             )
             with pytest.raises(error):
                 pool.request("POST", "/", body=b"b" * 100_000, retries=5)
@@ -152,7 +153,7 @@ def test_an_interrupt_while_streaming_ends_the_connection(
             patch.setattr(
                 HTTPConnection,
                 "_new_conn",
-                lambda conn: Socket(original(conn), "recv_into", interrupting),
+                lambda conn: Socket(original(conn), interrupting, "recv", "recv_into"),
             )
             response = pool.request("GET", "/", preload_content=False)
             with pytest.raises(error):
