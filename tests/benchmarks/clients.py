@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import http.client
 import importlib
-import inspect
 import os
 import socket
 import ssl
@@ -157,22 +156,12 @@ class Urllib4(Urllib3):
     module = "urllib4"
 
     def _part(self, file: Any) -> Any:
-        try:
-            importlib.import_module("urllib4.multipart")
-        except ImportError:  # a version that does not stream forms yet
-            return file.read()
+        """Return the file itself, which is read while it is sent."""
         return file
 
 
 class Urllib4Idle(Urllib4):
     """urllib4 whose idle connections are closed after a minute."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        # A manager keeps keywords that it does not know, so it would not complain.
-        pool = self.package.HTTPConnectionPool
-        if "idle_timeout" not in inspect.signature(pool).parameters:
-            raise LookupError("this version has no idle_timeout")
 
     def _options(self) -> dict[str, Any]:
         return super()._options() | {"idle_timeout": 60}
