@@ -7,6 +7,7 @@ import pickle
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -500,9 +501,22 @@ def test_the_socks_proxy_itself_is_guarded() -> None:
 # -- the socket ------------------------------------------------------------------------------------
 
 
+@contextmanager
+def server_on_ipv6_only() -> Iterator[CountingServer]:
+    """A server whose port is nobody's on IPv4: other tests have servers, too."""
+    while True:
+        with CountingServer(host="::1") as six, socket.socket() as unused:
+            try:
+                unused.bind(("127.0.0.1", six.port))
+            except OSError:
+                continue
+            yield six
+            return
+
+
 def test_a_family_can_be_chosen() -> None:
     both = StaticResolver({"both.example": ["::1", "127.0.0.1"]})
-    with CountingServer(host="::1") as six:
+    with server_on_ipv6_only() as six:
         for family, works in ((socket.AF_INET6, True), (socket.AF_INET, False)):
             with HTTPConnectionPool(
                 "both.example", six.port, socket_family=family, resolver=both, retries=False
