@@ -395,7 +395,8 @@ class HTTPConnection(http.client.HTTPConnection):
     ) -> None:
         """Reach `host` through a CONNECT tunnel (RFC 9110, 9.3.6).
 
-        :param headers: sent with CONNECT only.
+        :param headers: sent with CONNECT only; a value of :data:`~urllib4.util.SKIP_HEADER` leaves
+            out an automatic one.
         :param scheme: of the proxy.
         :raises ValueError: an unknown scheme, a host that is none, a header that must not be
             sent, several Host headers, or one that announces a body: CONNECT has none.
@@ -424,8 +425,9 @@ class HTTPConnection(http.client.HTTPConnection):
         head = [b"CONNECT %b HTTP/1.1\r\n" % encode_target(authority)]
         names = set()
         for name, value in header_items(self._tunnel_headers):
-            head.append(field_line(name, value))
             names.add(lower_name(name))
+            if value != SKIP_HEADER:
+                head.append(field_line(name, value))
         if "host" not in names:
             head.insert(1, field_line("Host", authority))
         head.append(b"\r\n")
@@ -1102,8 +1104,11 @@ def _check_tunnel_headers(headers: Any) -> None:
     """
     names = []
     for name, value in header_items(headers):
-        field_line(name, value)
         names.append(lower_name(name))
+        if value == SKIP_HEADER:
+            check_skippable(name)
+            continue
+        field_line(name, value)
         # The proxy would take the start of what goes through the tunnel for that body
         # (RFC 9110, 9.3.6).  A length of 0 announces none; any transfer coding does.
         if names[-1] == "transfer-encoding" or (

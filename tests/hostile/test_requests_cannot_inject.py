@@ -638,6 +638,9 @@ def test_make_headers(
 @example("target.example", [("Content-Length", "0"), (b"content-length", 0)])
 @example("target.example", [(b"Host", "evil.example")])
 @example("target.example", [("Host", "a"), (b"host", "b")])
+@example("target.example", [("Expect", SKIP_HEADER)])
+@example("target.example", [("User-Agent", SKIP_HEADER)])
+@example("target.example", [("Content-Length", SKIP_HEADER)])
 def test_tunnel(
     judge: Judge, connection_class: Any, host: str, pairs: list[tuple[Any, Any]]
 ) -> None:
@@ -680,6 +683,14 @@ def test_framing_of_a_connect_is_refused_where_it_is_given(
     with pytest.raises(InvalidRequestHeaderError, match=message):
         conn.set_tunnel("target.example", 443, headers=headers)
     conn.set_tunnel("target.example", 443, headers={"Content-Length": "0"})
+
+
+def test_only_automatic_fields_of_a_connect_can_be_skipped() -> None:
+    """What stands for no field at all is never sent as the value of one."""
+    conn = HTTPConnection("proxy.example", 8080)
+    with pytest.raises(ValueError, match="SKIP_HEADER only supports"):
+        conn.set_tunnel("target.example", 443, headers={"Expect": SKIP_HEADER})
+    conn.set_tunnel("target.example", 443, headers={"Host": SKIP_HEADER})
 
 
 @cases
