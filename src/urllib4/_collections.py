@@ -8,7 +8,15 @@ for ``Set-Cookie``, which is why the lines are kept apart.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import ExitStack
 from enum import Enum
 from threading import RLock
@@ -246,8 +254,10 @@ class HTTPHeaderDict(MutableMapping[str, str]):
     Several threads may read one at the same time; changes need a lock of the caller.
     """
 
-    # Lower-cased name -> [name as first spelled, first value, second value, ...]
-    _container: dict[str, list[str]]
+    # Lower-cased name -> [name as first spelled, first value, second value, ...].  Whoever changes
+    # one puts a list there: that of a response's head may be a tuple which many share (benchmark
+    # ``json``).
+    _container: dict[str, Sequence[str]]
 
     def __init__(self, headers: ValidHTTPHeaderSource | None = None, **kwargs: str) -> None:
         self._container = {}
@@ -257,7 +267,7 @@ class HTTPHeaderDict(MutableMapping[str, str]):
             self.extend(kwargs)
 
     @classmethod
-    def _from_container(cls, container: dict[str, list[str]]) -> Self:
+    def _from_container(cls, container: dict[str, Sequence[str]]) -> Self:
         """Adopt `container`, without a copy: every response head comes this way."""
         self = cls.__new__(cls)
         self._container = container
@@ -309,7 +319,7 @@ class HTTPHeaderDict(MutableMapping[str, str]):
         """
         values = self._container.get(key.lower() if type(key) is str else _folded(key))
         if values is not None:
-            return values[1:]
+            return [*values[1:]]
         return [] if default is _Absent.ABSENT else default
 
     #: Names under which other libraries have looked for :meth:`getlist`; ``http.cookiejar`` for
@@ -340,7 +350,10 @@ class HTTPHeaderDict(MutableMapping[str, str]):
         ['text/html', 'text/plain']
         """
         name = key if type(key) is str else _text(key)
-        values = self._container.setdefault(name.lower(), [name])
+        lower = name.lower()
+        values = self._container.setdefault(lower, [name])
+        if type(values) is not list:
+            self._container[lower] = values = [*values]
         if combine and len(values) > 1:
             values[-1] = f"{values[-1]}, {val}"
         else:
@@ -378,7 +391,7 @@ class HTTPHeaderDict(MutableMapping[str, str]):
     def copy(self) -> Self:
         """Return an independent copy of the same class."""
         clone = type(self)()
-        clone._container = {name: values.copy() for name, values in self._container.items()}
+        clone._container = {name: [*values] for name, values in self._container.items()}
         return clone
 
     __copy__ = copy
@@ -533,7 +546,7 @@ def _folded(name: str | bytes) -> str:
     return _text(name).lower()
 
 
-def _joined(values: list[Any]) -> str:
+def _joined(values: Sequence[Any]) -> str:
     try:
         return ", ".join(values[1:])
     except TypeError:
@@ -543,7 +556,7 @@ def _joined(values: list[Any]) -> str:
         ) from None
 
 
-def _merged(values: list[str]) -> str | list[str]:
+def _merged(values: Sequence[str]) -> str | list[str]:
     """Return the joined lines, or the lines themselves where some are no ``str``."""
-    lines = values[1:]
+    lines = [*values[1:]]
     return ", ".join(lines) if all(isinstance(line, str) for line in lines) else lines

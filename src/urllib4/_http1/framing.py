@@ -6,6 +6,7 @@ rule of the RFC is one row in ``tests/unit/_http1/test_framing.py``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from .._collections import HTTPHeaderDict
@@ -42,14 +43,38 @@ def has_body(method: str | None, status: int) -> bool:
     )
 
 
+def plain_length(fields: Mapping[str, Sequence[str]]) -> int | None:
+    """Return the length of a body if nothing in `fields` needs a closer look.
+
+    None if something does.  Where it is a number, :func:`response_framing` gives the same for the
+    200 of HTTP/1.1 that answers a GET, and :func:`keeps_alive` is true.
+
+    :param fields: by lower-cased name: the name and the values.
+    """
+    lengths = fields.get("content-length")
+    options = fields.get("connection")
+    if (
+        lengths is not None
+        and len(lengths) == 2
+        and (options is None or (len(options) == 2 and options[1] in _KEPT))
+        and "transfer-encoding" not in fields
+    ):
+        text = lengths[1]
+        if len(text) <= _MAX_LENGTH_DIGITS and text.isdigit() and text.isascii():
+            return int(text)
+    return None
+
+
+# What nearly all say of the connection who say anything.
+_KEPT = ("keep-alive", "Keep-Alive")
+
+
 def response_framing(method: str | None, head: ResponseHead) -> Framing:
     """Return how the body that follows `head` is delimited.
 
     :raises ProtocolError: the head contradicts itself; close the connection.
     """
-    status = head.status
-    # A look at what nearly all have first (benchmark ``small``).
-    if (status != 200 or method != "GET") and not has_body(method, status):
+    if not has_body(method, head.status):
         return NO_BODY
     fields = head.headers._container
     codings = fields.get("transfer-encoding")
@@ -58,17 +83,10 @@ def response_framing(method: str | None, head: ResponseHead) -> Framing:
         return _transfer_coding(codings[1:], lengths)
     if lengths is None:
         return UNTIL_CLOSE
-    if len(lengths) == 2:
-        _, text = lengths
-        if len(text) <= _MAX_LENGTH_DIGITS and text.isdigit() and text.isascii():
-            return _new_tuple(Framing, ("length", int(text)))
     return Framing("length", parse_length(lengths[1:]))
 
 
-_new_tuple = tuple.__new__  # a constructor without a Python frame
-
-
-def _transfer_coding(values: list[str], lengths: list[str] | None) -> Framing:
+def _transfer_coding(values: Sequence[str], lengths: Sequence[str] | None) -> Framing:
     if lengths is not None:
         # Whoever picked the other one would disagree with us about where the next response
         # starts (response splitting; RFC 9112, 6.1 and 11.1).
@@ -80,7 +98,7 @@ def _transfer_coding(values: list[str], lengths: list[str] | None) -> Framing:
     return CHUNKED
 
 
-def parse_length(values: list[str]) -> int:
+def parse_length(values: Sequence[str]) -> int:
     """Return the one length that all Content-Length `values` agree on.
 
     A list of equal numbers counts as that number (RFC 9110, 8.6).
@@ -113,8 +131,6 @@ def keeps_alive(head: ResponseHead, framing: Framing) -> bool:
     options = fields.get("connection")
     if options is None:
         return head.version >= 11
-    if len(options) == 2 and options[1].lower() == "keep-alive":
-        return True  # what nearly all say who say anything
     tokens = connection_options(head.headers)
     if "close" in tokens:
         return False

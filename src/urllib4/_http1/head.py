@@ -7,7 +7,7 @@ each rule is a row of ``tests/unit/_http1/test_head.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http.client import BadStatusLine
 from typing import NamedTuple
 
@@ -28,28 +28,32 @@ MAX_HEAD_LINES = 1000
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
 _FIELD_NAME = re.compile(_TOKEN)
-_FIELD = re.compile(rb"([^:\r\n\0 \t]+):([^\r\n\0]*)")  # names are checked when first seen
 _METHOD = re.compile(_TOKEN.decode("ascii"))
 # All control characters but the tab (RFC 9110, 5.5): some recipients cut or fold lines at others
 # than CR and LF, or take them for white space.
 _SENT_VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TARGET_FORBIDDEN = re.compile("[\x00-\x20\x7f]")
 
-#: Lines of these fields repeat from answer to answer and hold no secret: their parsed form
-#: is remembered (benchmark ``small``).  All others are parsed each time.
+#: Lines of these fields repeat from answer to answer and hold no secret (an ETag tells versions
+#: apart, it opens nothing; RFC 9110, 8.8.3): their parsed form is remembered (benchmark
+#: ``small``).  All others are parsed each time.
 _MEMO_NAMES = frozenset(
     {
         "accept-ranges", "access-control-allow-origin", "age", "allow", "alt-svc",
         "cache-control", "connection", "content-encoding", "content-language",
-        "content-length", "content-type", "date", "expires", "keep-alive", "last-modified",
+        "content-length", "content-type", "date", "etag", "expires", "keep-alive", "last-modified",
         "pragma", "server", "strict-transport-security", "transfer-encoding", "vary", "via",
         "x-content-type-options", "x-frame-options", "x-powered-by", "x-xss-protection",
     }
 )  # fmt: skip
+# Longer ones, bytes, nearly always have a field that is new each time.
+_MEMO_MAX_HEAD = 320
+_MEMO_MAX_HEADS = 64
 _MEMO_MAX_LINE = 100
 _MEMO_MAX_LINES = 1024
 
-Field = tuple[str, str, str]
+# Lower-cased name, and name and value: the latter is what a HTTPHeaderDict holds.
+Field = tuple[str, tuple[str, str]]
 
 
 class _Unusual(Exception):
@@ -57,7 +61,7 @@ class _Unusual(Exception):
 
 
 class _LineMemo(dict[bytes, Field]):
-    """line -> (lower-cased name, name, value), for lines that are worth it.
+    """line -> field, for lines that are worth it.
 
     Only single get, set and clear operations touch it, each of which is safe by itself between
     threads; a lost entry is parsed again.
@@ -68,16 +72,31 @@ class _LineMemo(dict[bytes, Field]):
 
         :raises _Unusual: it is folded, no field, or more than one line.
         """
-        match = _FIELD.fullmatch(line)
-        if match is None:
+        name, _, value = line.partition(b":")
+        # A known name is a token; without a colon it would be the whole line, and no name.  Two
+        # thirds of the time that a pattern takes (benchmark ``json``).
+        names = _names.get(name)
+        if names is None:
+            if _FIELD_NAME.fullmatch(name) is None or len(name) == len(line):
+                raise _Unusual
+            names = _parse_name(name)
+        # Numbers, since bytes in bytes costs an exception inside of Python, ten times as much.
+        if 10 in value or 13 in value or 0 in value or len(name) == len(line):
             raise _Unusual
-        return _remembered(line, *match.groups())
+        lower, text = names
+        field = (lower, (text, value.strip(b" \t").decode("latin-1")))
+        if lower in _MEMO_NAMES and len(line) <= _MEMO_MAX_LINE:
+            _remember(line, field)
+        return field
 
 
 _memo = _LineMemo()
+_recalled = _memo.__getitem__
 # name -> (lower-cased name, name), and status line -> (version, status, reason): the same way.
 _names: dict[bytes, tuple[str, str]] = {}
 _status_memo: dict[bytes, tuple[int, int, str]] = {}
+# Whole head of fields that may be remembered -> its status line, and what a HTTPHeaderDict holds.
+_heads: dict[bytes, tuple[tuple[int, int, str], dict[str, Sequence[str]]]] = {}
 
 
 class ResponseHead(NamedTuple):
@@ -106,36 +125,50 @@ def parse_response_head(block: bytes) -> ResponseHead:
     :raises ProtocolError: a bare CR, a NUL, white space before a colon, a name that is no
         token, a folded first line, or more than :data:`MAX_HEAD_LINES` lines.
     """
-    known = _recall(block)
-    if known is not None:
-        return known
+    return recall_response_head(block) or _parse_anew(block)
+
+
+def _parse_anew(block: bytes) -> ResponseHead:
     lines = _split_lines(block)
     version, status, reason = _parse_status_line(lines[0] if lines else b"")
     headers, defects = _parse_lines(lines, 1)
     return ResponseHead(version, status, reason, headers, defects)
 
 
-def _recall(block: bytes) -> ResponseHead | None:
+def recall_response_head(block: bytes) -> ResponseHead | None:
     """Parse a head in which nothing is unusual; None if something is, or if it starts anew.
 
+    What :func:`parse_response_head` tries first.
+
     A line that is remembered holds no CR, LF or NUL, so it needs no check: a third of the time
-    that the rules for all heads take (benchmark ``small``).
+    that the rules for all heads take (benchmark ``json``).  Whoever asks for one thing again and
+    again gets the same head again until its date changes (benchmark ``small``).
     """
+    headers = _new(HTTPHeaderDict)
+    known = _heads.get(block) if len(block) <= _MEMO_MAX_HEAD else None
+    if known is not None:
+        headers._container = known[1].copy()
+        return _new_tuple(ResponseHead, (*known[0], headers, ()))
     lines = block.split(b"\r\n")
     start = _status_memo.get(lines[0])
     if start is None or not block.endswith(b"\r\n\r\n") or len(lines) > MAX_HEAD_LINES:
         return None
     try:
-        fields = [*map(_memo.__getitem__, lines[1:-2])]
+        fields = [*map(_recalled, lines[1:-2])]
     except _Unusual:
         return None
-    container = {lower: [name, value] for lower, name, value in fields}
-    if len(container) != len(fields):  # names repeat
-        container = {}
-        for lower, name, value in fields:
-            container.setdefault(lower, [name]).append(value)
-    headers = _new(HTTPHeaderDict)
-    headers._container = container
+    container: dict[str, Sequence[str]] = dict(fields)
+    if len(container) == len(fields):
+        headers._container = container
+        if len(block) <= _MEMO_MAX_HEAD and container.keys() <= _MEMO_NAMES:
+            if len(_heads) >= _MEMO_MAX_HEADS:
+                _heads.clear()
+            _heads[block] = (start, container.copy())
+    else:  # names repeat
+        several: dict[str, list[str]] = {}
+        for lower, (name, value) in fields:
+            several.setdefault(lower, [name]).append(value)
+        headers._container = {**several}
     return _new_tuple(ResponseHead, (*start, headers, ()))
 
 
@@ -190,7 +223,7 @@ def _split_unusual_lines(block: bytes) -> list[bytes]:
 
 
 def _parse_lines(lines: list[bytes], first: int) -> tuple[HTTPHeaderDict, tuple[str, ...]]:
-    container: dict[str, list[str]] = {}
+    container: dict[str, Sequence[str]] = {}
     defects: tuple[str, ...] = ()
     latest: list[str] | None = None
     memo_get = _memo.get
@@ -209,8 +242,8 @@ def _parse_lines(lines: list[bytes], first: int) -> tuple[HTTPHeaderDict, tuple[
                 defects += (_excerpt(line),)
                 latest = None
                 continue
-        lower, name, value = field
-        latest = container.get(lower)
+        lower, (name, value) = field
+        latest = container.get(lower)  # type: ignore[assignment]  # all are lists here
         if latest is None:
             container[lower] = latest = [name, value]
         else:
@@ -229,20 +262,17 @@ def _parse_line(line: bytes) -> Field | None:
     name, colon, value = line.partition(b":")
     if not colon or not name:
         return None
-    return _remembered(line, name, value)
-
-
-def _remembered(line: bytes, name: bytes, value: bytes) -> Field:
-    """Return the field that a line holds, and note it if it may be kept."""
-    names = _names.get(name)
-    if names is None:
-        names = _parse_name(name)
-    field = (*names, value.strip(b" \t").decode("latin-1"))
-    if names[0] in _MEMO_NAMES and len(line) <= _MEMO_MAX_LINE:
-        if len(_memo) >= _MEMO_MAX_LINES:
-            _memo.clear()
-        _memo[line] = field
+    lower, text = _names.get(name) or _parse_name(name)
+    field = (lower, (text, value.strip(b" \t").decode("latin-1")))
+    if lower in _MEMO_NAMES and len(line) <= _MEMO_MAX_LINE:
+        _remember(line, field)
     return field
+
+
+def _remember(line: bytes, field: Field) -> None:
+    if len(_memo) >= _MEMO_MAX_LINES:
+        _memo.clear()
+    _memo[line] = field
 
 
 def _parse_name(name: bytes) -> tuple[str, str]:

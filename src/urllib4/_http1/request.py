@@ -57,6 +57,7 @@ class RequestPlan:
     :ivar fields: all fields but Host and Accept-Encoding, as they are to be sent.
     :ivar expects_continue: the request says ``Expect: 100-continue``.
     :ivar head_end: what follows Host in the head: all lines, and the empty one.
+    :ivar is_bodiless: there is no body, not even an empty chunked one.
     :ivar started: the body was asked for its first piece.
     :ivar on_upload: called after each piece that was sent, with the bytes of the body so far and
         of the whole body (None: not known).
@@ -64,8 +65,8 @@ class RequestPlan:
 
     __slots__ = (
         "_blocksize", "_body", "_declared", "_lines", "asks_upgrade", "expects_continue",
-        "fields", "has_accept_encoding", "has_host", "head_end", "is_chunked", "on_upload",
-        "started",
+        "fields", "has_accept_encoding", "has_host", "head_end", "is_bodiless", "is_chunked",
+        "on_upload", "started",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +95,7 @@ class RequestPlan:
         self._choose_framing(
             method, chunked, values.get("content-length"), values.get("transfer-encoding")
         )
+        self.is_bodiless = self._body is None and not self.is_chunked
         if "user-agent" not in values:
             self.fields.append(("User-Agent", default_user_agent()))
         self.fields.extend(given)
@@ -148,8 +150,8 @@ class RequestPlan:
     @property
     def whole_body(self) -> bytes | None:
         """The body if it is known as a whole and not chunked; None if it comes in pieces."""
-        if self._body is None:
-            return None if self.is_chunked else b""
+        if self.is_bodiless:
+            return b""
         if self.is_chunked or self.on_upload is not None:
             return None
         return self._body if isinstance(self._body, bytes) else None

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from urllib4._collections import HTTPHeaderDict
 from urllib4._http1.framing import (
     CHUNKED,
     NO_BODY,
@@ -15,6 +16,7 @@ from urllib4._http1.framing import (
     has_body,
     keeps_alive,
     parse_length,
+    plain_length,
     response_framing,
 )
 from urllib4._http1.head import ResponseHead, parse_response_head
@@ -173,3 +175,33 @@ def test_a_connection_that_changed_its_protocol_is_not_kept() -> None:
 def test_connection_options_are_a_list_without_case() -> None:
     head = head_of(b"Connection: Close ,x\r\nconnection:\tUPGRADE\r\n")
     assert connection_options(head.headers) == {"close", "x", "upgrade"}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive"]),
+            st.sampled_from(
+                ["0", "5", "05", "+5", "5_0", " 5", "5, 5", "9" * 18, "9" * 19, "٣", "", "chunked",
+                 "keep-alive", "Keep-Alive", "KEEP-ALIVE", "close", "Close, x", "upgrade"]
+            ),
+        ),
+        max_size=4,
+    ).map(HTTPHeaderDict)
+)  # fmt: skip
+def test_the_short_look_at_the_fields_says_what_the_whole_rules_say(
+    headers: HTTPHeaderDict,
+) -> None:
+    """Two ways to one decision: where the short one decides, the long one agrees."""
+    length = plain_length(headers._container)
+    if length is not None:
+        head = ResponseHead(11, 200, "OK", headers, ())
+        framing = response_framing("GET", head)
+        assert framing == Framing("length", length)
+        assert keeps_alive(head, framing)
+
+
+@pytest.mark.parametrize("connection", [b"", b"Connection: keep-alive\r\n"])
+def test_the_short_look_is_enough_for_most_answers(connection: bytes) -> None:
+    fields = head_of(b"Content-Length: 12\r\nServer: a\r\n" + connection).headers._container
+    assert plain_length(fields) == 12

@@ -268,7 +268,7 @@ def test_remembered_lines_are_bounded() -> None:
 
 SECRETS = [
     "Set-Cookie", "Cookie", "Authorization", "Proxy-Authorization", "WWW-Authenticate",
-    "Authentication-Info", "X-Api-Key", "Location", "ETag", "X-Amz-Security-Token",
+    "Authentication-Info", "X-Api-Key", "Location", "X-Amz-Security-Token",
 ]  # fmt: skip
 
 
@@ -380,3 +380,22 @@ def test_headers_come_from_any_source_line_by_line() -> None:
 def test_memos_share_no_name_list_with_secrets() -> None:
     names = {name.lower() for name in SECRETS}
     assert names.isdisjoint(head._MEMO_NAMES | head._LINE_MEMO_NAMES)
+
+
+def test_what_is_remembered_is_shared_but_never_changed() -> None:
+    """Heads share the parsed form of equal lines; who changes one changes his own only."""
+    block = OK + b"Server: a\r\nVary: b\r\nVary: c\r\n\r\n"
+    parse_response_head(block)
+    first, second = parse_response_head(block).headers, parse_response_head(block).headers
+    first.add("Server", "more")
+    first.add("Vary", "d", combine=True)
+    first["Vary"] = first["Vary"] + "e"
+    first.setdefault("Server", "x")
+    copied = second.copy()
+    copied.add("Server", "copied")
+    copied.extend(second)
+    assert list(second.iteritems()) == [("Server", "a"), ("Vary", "b"), ("Vary", "c")]
+    assert list(parse_response_head(block).headers.iteritems()) == list(second.iteritems())
+    got = second.getlist("Server")
+    got.append("x")
+    assert second.getlist("Server") == ["a"]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit._http1.pieces import CUTS, Pieces, each_byte
-from urllib4._http1.message import MAX_INTERIM_RESPONSES, Http1Response
+from urllib4._http1.message import MAX_INTERIM_RESPONSES, Http1Response, receive_response
 from urllib4._http1.stream import ByteStream
 from urllib4.exceptions import HeadTooLargeError, IncompleteRead, ProtocolError
 
@@ -370,3 +370,34 @@ def test_fp_raw_of_something_that_is_no_socket_can_be_closed() -> None:
     assert raw.recv(100) == b"hello"
     raw.close()
     assert raw.closed
+
+
+@pytest.mark.parametrize("blank", [b"\n\n", b"\r\n\n", b"\n\r\n", b"\r\n\r\n"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_body_with_empty_lines_begins_where_the_head_ends(
+    cut: Callable[[bytes], list[bytes]], blank: bytes
+) -> None:
+    """However the head ends, what looks like its end in the body is body; also the second time,
+    when all lines are known."""
+    body = b"a: b\r\n\r\nc\n\nd\n\r\n"
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: %d%b%b" % (len(body), blank, body)
+    for _ in range(2):
+        response = begun(*cut(data))
+        assert response.getheader("content-length") == str(len(body))
+        assert response.read() == body
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_response_received_at_once_is_the_one_that_is_made_and_begun(message: bytes) -> None:
+    """Two ways to make one object: they set the same."""
+    one, two = Pieces([message]), Pieces([message])
+    begun_one = Http1Response(one, method="GET", stream=ByteStream(one))
+    begun_one.begin()
+    received = receive_response(two, "GET", ByteStream(two), False)
+    for name in set(Http1Response.__slots__) - {"_sock", "_stream", "body", "head"}:
+        assert getattr(received, name) == getattr(begun_one, name), name
+    assert received.head is not None
+    assert begun_one.head is not None
+    assert received.head == begun_one.head
+    assert type(received.body) is type(begun_one.body)
+    assert received.read() == begun_one.read() == b"hello"

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit._http1.pieces import CUTS, Pieces, each_byte, stream_of
+from urllib4._http1.head import MAX_HEAD_BYTES
 from urllib4._http1.stream import BUFFER_BYTES, ByteStream
 from urllib4.exceptions import HeadTooLargeError, ProtocolError
 
@@ -341,3 +342,35 @@ def test_a_read_ends_where_tls_ends(error: type[OSError], ragged: bool) -> None:
     assert stream.ragged is ragged
     with pytest.raises(ConnectionResetError):
         stream_of(b"abc", ConnectionResetError()).read(10)
+
+
+def test_the_short_way_to_a_head_takes_one_that_came_whole_and_nothing_else() -> None:
+    stream = stream_of(HEAD + b"body")
+    assert stream.read_head_cut_at_crlf() == HEAD
+    assert stream.read1(10) == b"body"
+    assert stream.read_head_cut_at_crlf() is None
+
+    stream = stream_of(HEAD[:-1], HEAD[-1:] + HEAD)
+    assert stream.read_head_cut_at_crlf() == b""
+    assert stream.read_head() == HEAD
+    assert stream.read_head_cut_at_crlf() == b""  # what is buffered may be half a head
+    assert stream.read_head() == HEAD
+
+
+def test_what_the_short_way_took_too_much_is_put_back() -> None:
+    """A bare LF may end a head before the first CRLF CRLF does."""
+    early = b"HTTP/1.1 200 OK\nContent-Length: 6\n\n"
+    stream = stream_of(early + b"A\r\n\r\nB")
+    block = stream.read_head_cut_at_crlf()
+    assert block == early + b"A\r\n\r\n"
+    stream.put_back(len(block))
+    assert stream.read_head() == early
+    assert stream.read1(10) == b"A\r\n\r\nB"
+
+
+def test_the_short_way_is_as_bounded_as_the_long_one() -> None:
+    fields = b"A: %b\r\n" % (b"x" * 1000)
+    stream = stream_of(b"HTTP/1.1 200 OK\r\n" + fields * (MAX_HEAD_BYTES // 1000) + b"\r\n")
+    assert stream.read_head_cut_at_crlf() == b""
+    with pytest.raises(HeadTooLargeError):
+        stream.read_head()
