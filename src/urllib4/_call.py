@@ -57,6 +57,9 @@ class Call:
     :ivar limits: how large an answer may be.
     :ivar idempotent: the request may be sent twice, whatever its method; None: as the method says.
     :ivar extras: keywords of ``urlopen`` that urllib3 does not have, as they were given.
+    :ivar response_kw: further keywords for the response.
+    :ivar is_answered: the answer is here, whole, and no policy has to be asked what follows.
+    :ivar is_plain: nobody overrides or replaced what the pool asks on the way (``_HOOKS`` there).
     :ivar challenges: those of a proxy that were answered for this call; None until the first.
     :ivar fixed: the limits of `timeout` on connecting and reading if they are all it has; there
         is no deadline then.
@@ -69,9 +72,10 @@ class Call:
     # (benchmark ``small``).
     __slots__ = (
         "attempt_deadline", "body", "body_pos", "cancel", "challenges", "chunked", "deadline",
-        "expect_continue", "extras", "fixed", "headers", "idempotent", "is_unbounded", "limits",
-        "method", "on_download", "on_upload", "options", "phase", "plan", "pool_timeout",
-        "redirect", "retries", "route", "target", "timeout", "url",
+        "decode_content", "expect_continue", "extras", "fixed", "headers", "idempotent",
+        "is_answered", "is_plain", "is_unbounded", "limits", "method", "on_download",
+        "on_upload", "phase", "plan", "pool_timeout", "preload_content", "redirect",
+        "response_kw", "retries", "route", "target", "timeout", "url",
     )  # fmt: skip
 
     def __init__(self, method: str, url: str, target: str) -> None:
@@ -97,7 +101,11 @@ class Call:
         self.on_download: ProgressCallback | None = None
         self.route = DIRECT
         self.extras: Mapping[str, Any] = _NOTHING
-        self.options: Mapping[str, Any] = _NOTHING
+        self.preload_content = True
+        self.decode_content = True
+        self.response_kw: Mapping[str, Any] = _NOTHING
+        self.is_plain = False
+        self.is_answered = False
         self.attempt_deadline: Deadline | None = None
         self.plan: RequestPlan | None = None
         self.phase = WAITING

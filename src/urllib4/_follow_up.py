@@ -56,13 +56,26 @@ RETURN = Step("return")
 _OWN_IS_RETRY = Retry.is_retry
 
 
+def is_surely_last(status: int, retries: Any) -> bool:
+    """Tell from the status alone that nothing follows an answer, whatever its fields say.
+
+    What :func:`after_response` says then, without asking (benchmark ``small``).
+    """
+    return (
+        200 <= status < 300
+        and type(retries) is Retry
+        and not retries.status_forcelist
+        and Retry.is_retry is _OWN_IS_RETRY
+    )
+
+
 def may_follow(response: Any, retries: Any, method: str, redirect: bool) -> bool:
     """Tell whether an answer might not be the last: then its body is not read beforehand.
 
     A body that would be thrown away must not be downloaded first.
     """
     status = response.status
-    if 200 <= status < 300 and not retries.status_forcelist:
+    if is_surely_last(status, retries):
         return False
     if (redirect or redirect is FOLLOWED_BY_CALLER) and response.get_redirect_location():
         return True
@@ -82,13 +95,6 @@ def after_response(
             Step("redirect", location=location),
             retries, retries.raise_on_redirect, method, url, response, pool,
         )  # fmt: skip
-    if (
-        type(retries) is Retry
-        and Retry.is_retry is _OWN_IS_RETRY
-        and not retries.status_forcelist
-        and response.status not in retries.RETRY_AFTER_STATUS_CODES
-    ):
-        return RETURN  # what is_retry() would say, without three calls (benchmark ``small``)
     has_retry_after = bool(response.headers.get("Retry-After"))
     if retries.is_retry(method, response.status, has_retry_after):
         return _count(Step("again"), retries, retries.raise_on_status, method, url, response, pool)

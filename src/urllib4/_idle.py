@@ -26,6 +26,9 @@ from ._waiting import Waiters
 LOOK_AGAIN = 1.0
 
 
+_pop = list.pop
+
+
 def _move(source: list[Any], target: list[Any]) -> None:
     """Take the last entry of `source` and append it to `target`, as one step.
 
@@ -34,7 +37,7 @@ def _move(source: list[Any], target: list[Any]) -> None:
 
     :raises IndexError: `source` is empty.
     """
-    target.extend(map(list.pop, (source,)))
+    target.extend(map(_pop, (source,)))
 
 
 def _move_below(source: list[Any], target: list[Any]) -> None:
@@ -129,7 +132,7 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         if not self.queue:
             return False
         try:
-            holder.extend(map(list.pop, (self.queue,)))  # `_move`, once per request
+            holder.extend(map(_pop, (self.queue,)))  # `_move`, once per request
         except IndexError:  # another thread was faster
             return False
         return True
@@ -250,7 +253,7 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         if item is None:
             _move_below(holder, entries)
         else:
-            entries.extend(map(list.pop, (holder,)))  # `_move`, once per request
+            entries.extend(map(_pop, (holder,)))  # `_move`, once per request
         if len(entries) > self.maxsize:
             self._trim()
         if self._waiters.any:
@@ -313,7 +316,8 @@ class Lease:
         if store is not None:
             store._takers[get_ident()] = self._holder  # `taken_for`
         conn = self._pool._get_conn(timeout=timeout)
-        if self._cancel is not None or self._holder[-1:] != [conn]:
+        holder = self._holder
+        if self._cancel is not None or not holder or holder[-1] is not conn:
             self._hold(conn)
         return conn
 
@@ -336,18 +340,34 @@ class Lease:
             self._turn.pop()
         except IndexError:
             return
+        holder = self._holder
+        if not holder:
+            return
         try:
-            self._give_back(reusable)
+            conn = holder[-1]
+            goes_on = reusable and getattr(conn, "is_quiescent", True)
+            if not goes_on or self._forget is not None:
+                self._stop_using(conn, reusable, goes_on)
+            if not reusable:
+                conn = None  # after a complete answer the object itself goes back, to connect anew
+            store = self._store
+            if store is None:
+                holder.clear()
+                self._pool._put_conn(conn)
+            elif self._era is not store.era:  # as `_is_of_parent`
+                holder.clear()
+            else:
+                if not reusable:
+                    holder[:] = [None]
+                store._givers[get_ident()] = holder  # `given_from`
+                self._pool._put_conn(conn)
+                holder.clear()
         except BaseException:
             self._abandon()
             raise
 
-    def _give_back(self, reusable: bool) -> None:
-        holder = self._holder
-        if not holder:
-            return
-        conn = holder[-1]
-        goes_on = reusable and getattr(conn, "is_quiescent", True)
+    def _stop_using(self, conn: Any, reusable: bool, goes_on: bool) -> None:
+        """Let nobody wake up who waits for `conn`, and close it unless it `goes_on`."""
         if self._forget is not None:
             # A waker may be waited for only if it could meet the next exchange.
             self._forget(wait=goes_on)
@@ -355,19 +375,6 @@ class Lease:
             if not reusable:
                 mark(conn, "failed")
             discard(conn, "server_close" if getattr(conn, "_peer_closes", False) else "unclean")
-        if not reusable:
-            conn = None  # after a complete answer the object itself goes back, to connect anew
-        store = self._store
-        if store is None:
-            holder.clear()
-            self._pool._put_conn(conn)
-        elif self._era is not store.era:  # as `_is_of_parent`
-            holder.clear()
-        else:
-            holder[:] = [conn]
-            store._givers[get_ident()] = holder  # `given_from`
-            self._pool._put_conn(conn)
-            holder.clear()
 
     def _is_of_parent(self) -> bool:
         """Tell whether the process was forked since: its slots were all made free then."""

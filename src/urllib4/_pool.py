@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -116,7 +117,7 @@ class KeepingPool(ConnectionPool):
     # The limit for all pools of the manager that made this one, if it has any.
     _quota: Any = None
     # Tests go by a clock of their own.
-    _clock: Callable[[], float] = staticmethod(time.monotonic)
+    _clock: Callable[[], float]
 
     pool: Any
     timeout: Any
@@ -126,6 +127,7 @@ class KeepingPool(ConnectionPool):
     proxy_config: ProxyConfig | None
     conn_kw: dict[str, Any]
     reuse: ReusePolicy
+    _is_persistent: bool
     num_connections: int
     num_requests: int
     _num_reused: int
@@ -135,6 +137,9 @@ class KeepingPool(ConnectionPool):
     _ledger: Ledger
 
     def _set_up_store(self, maxsize: int) -> None:
+        # Read for each request, and slow where they stand in the class (benchmark ``small``).
+        self._quota = None
+        self._clock = time.monotonic
         self.num_connections = 0
         self.num_requests = 0
         # Guards the counters and the step from open to closed or retired.  Reentrant: a signal
@@ -221,7 +226,7 @@ class KeepingPool(ConnectionPool):
         if store is None:
             raise ClosedPoolError(self, "Pool is closed.")
         # Whoever has a lease gives back by it, also when we fail.
-        leased = isinstance(store, IdleStore) and store.is_taken_for()
+        leased = isinstance(store, IdleStore) and get_ident() in store._takers  # `is_taken_for`
         conn = None
         try:
             conn = store.get(block=self.block, timeout=timeout)
@@ -238,10 +243,11 @@ class KeepingPool(ConnectionPool):
                 conn.close()
             _put_slot(store)
             raise ClosedPoolError(self, "Pool is closed.")
-        now = self._clock()
+        clock = self._clock
+        now = clock()
         if conn is not None:
             self._reset_if_unusable(conn, now)
-        if now >= getattr(store, "due", math.inf):
+        if now >= (store.due if leased else getattr(store, "due", math.inf)):
             store.expire(now)
         if conn is not None:
             return conn
@@ -258,12 +264,21 @@ class KeepingPool(ConnectionPool):
         :raises FullPoolError: there are more than ``maxsize`` and `block` is on.
         """
         store = self.pool
-        life = None
+        life: Life | None = None
         if conn is not None:
             if store is None or self._retired:
                 discard(conn, "pool_closed")
             else:
-                life = self._let_rest(conn)
+                life = getattr(conn, "_life", None)
+                if life is not None and self._is_persistent:
+                    clock = self._clock
+                    reason = life.rest(clock(), self.reuse)
+                    if reason is not None:
+                        discard(conn, reason)
+                        life = None
+                elif not self._is_persistent:
+                    discard(conn, "not_persistent")
+                    life = None
         if store is None:
             return
         try:
@@ -295,20 +310,6 @@ class KeepingPool(ConnectionPool):
             self.host,
             store.qsize(),
         )
-
-    def _let_rest(self, conn: Any) -> Life | None:
-        """Start the time that `conn` may be idle; None where it is closed, or not ours."""
-        life: Life | None = getattr(conn, "_life", None)
-        if life is not None:
-            reason = (
-                life.rest(self._clock(), self.reuse) if self.reuse.persistent else "not_persistent"
-            )
-            if reason is not None:
-                discard(conn, reason)
-                return None
-        elif not self.reuse.persistent:
-            conn.close()
-        return life
 
     def _validate_conn(self, conn: Any) -> None:
         """Called before each request is sent on `conn`; connects what has to be verified."""
@@ -375,7 +376,7 @@ class KeepingPool(ConnectionPool):
             raise ValueError(f"warm() takes a number of connections, at least 0, not {number!r}")
         if self.pool is None:
             raise ClosedPoolError(self, "Pool is closed.")
-        if self._retired or not self.reuse.persistent:
+        if self._retired or not self._is_persistent:
             return 0  # nothing would be kept
         missing: list[tuple[Lease, Any]] = []
         leases: list[Lease] = []

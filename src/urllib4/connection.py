@@ -33,7 +33,7 @@ from ._caller import warn_caller
 from ._cancel import interruptible
 from ._collections import HTTPHeaderDict
 from ._connection_info import ConnectionInfo as ConnectionInfo
-from ._connection_info import Endpoints, endpoints_of
+from ._connection_info import endpoints_of
 from ._fork import watch
 from ._http1.head import (
     check_method,
@@ -41,7 +41,7 @@ from ._http1.head import (
     field_line,
     header_items,
 )
-from ._http1.message import Http1Response
+from ._http1.message import Http1Response, receive_response
 from ._http1.request import (
     RequestPlan,
     check_skippable,
@@ -63,7 +63,7 @@ from .exceptions import (
     NewConnectionError,
     SystemTimeWarning,
 )
-from .response import HTTPResponse
+from .response import HTTPResponse, response_of
 from .util import connection as _connection
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.request import SKIP_HEADER
@@ -128,6 +128,8 @@ _REQ_SENT: str = http.client._CS_REQ_SENT  # type: ignore[attr-defined]
 _STEPS = ("putrequest", "putheader", "endheaders", "send", "_send_output")
 _steps_of = operator.attrgetter(*_STEPS)
 _STD_STEPS = _steps_of(_Std)
+_REQUEST = (*_STEPS, "request")
+_request_of = operator.attrgetter(*_REQUEST)
 _STD_GETRESPONSE = _Std.getresponse
 
 
@@ -248,6 +250,8 @@ class HTTPConnection(http.client.HTTPConnection):
     _closing_later = False
     _dialing: Dialing | None = None
     source_address: tuple[str, int] | None
+    #: Headers of the answer to CONNECT; None without a tunnel.
+    proxy_response_headers: HTTPHeaderDict | None = None
 
     # The names that http.client mangles for its class are those of ours: both are called
     # HTTPConnection, so these two are its state and its outstanding response.
@@ -290,6 +294,7 @@ class HTTPConnection(http.client.HTTPConnection):
         self.socket_options = socket_options
         self.proxy = proxy
         self.proxy_config = proxy_config
+        self.proxy_response_headers = None
         ways = (
             resolver, address_filter, socket_family, tcp_keepalive, source_interface, socket_path,
             attempt_delay,
@@ -440,9 +445,6 @@ class HTTPConnection(http.client.HTTPConnection):
         except BaseException:
             self.close()
             raise
-
-    #: Headers of the answer to CONNECT; None without a tunnel.
-    proxy_response_headers: HTTPHeaderDict | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -681,12 +683,22 @@ class HTTPConnection(http.client.HTTPConnection):
                     f"a request has one {name.decode()} header, and one way to frame its body"
                 )
 
-    def _takes_steps(self) -> bool:
-        """Tell whether somebody replaced a step of sending, here or in the standard library.
+    def _is_hooked(self) -> bool:
+        """Tell whether somebody replaced :meth:`request` or one of its steps, also in this object.
 
         Asked per request, not once per class: tracers are often switched on after the first
         request (costs 0.5 us; benchmark ``small``).
         """
+        return not (
+            _request_of(type(self)) == _OWN_REQUEST
+            and _Std.putrequest is _STD_STEPS[0]
+            and _Std.putheader is _STD_STEPS[1]
+            and self.debuglevel <= 0
+            and self.__dict__.keys().isdisjoint(_REQUEST)
+        )
+
+    def _takes_steps(self) -> bool:
+        """Tell whether somebody replaced a step of sending, here or in the standard library."""
         return not (
             _steps_of(type(self)) == _OWN_STEPS
             and _Std.putrequest is _STD_STEPS[0]
@@ -718,17 +730,41 @@ class HTTPConnection(http.client.HTTPConnection):
             length of the body.
         :raises TypeError: a body of another type.
         """
+        # The pool's plan was made before this connection was taken.
+        call = self._call
+        plan = None if call is None else call.plan_for(method, headers, body, chunked)
+        if plan is None:
+            plan = request_plan(method, headers, body, chunked=chunked, blocksize=self.blocksize)
+        self._request_as_planned(
+            method, url, plan, preload_content, decode_content, enforce_content_length,
+            by_steps=self._takes_steps(),
+        )  # fmt: skip
+
+    def _request_as_planned(
+        self,
+        method: str,
+        url: str,
+        plan: RequestPlan,
+        preload_content: bool,
+        decode_content: bool,
+        enforce_content_length: bool,
+        by_steps: bool,
+    ) -> None:
+        """Send a request whose fields and body were checked."""
         self._response_options = _new_tuple(
             _ResponseOptions,
             (method, url, preload_content, decode_content, enforce_content_length),
         )
-        self._arm_socket()
-        # The pool's plan was made before this connection was taken.
-        plan = None if self._call is None else self._call.plan_for(method, headers, body, chunked)
-        if plan is None:
-            plan = request_plan(method, headers, body, chunked=chunked, blocksize=self.blocksize)
+        call = self._call
+        if call is not None and call.is_unbounded:
+            # What `_arm_socket` does then (benchmark ``small``).
+            sock = self.sock
+            if sock is not None and sock.gettimeout() != self.timeout:
+                sock.settimeout(self.timeout)
+        else:
+            self._arm_socket()
         self._asks_upgrade = plan.asks_upgrade
-        if self._takes_steps():
+        if by_steps:
             self._send_by_steps(method, url, plan)
         else:
             self._send_at_once(method, url, plan)
@@ -791,9 +827,10 @@ class HTTPConnection(http.client.HTTPConnection):
         self._method = method
         self.__state = _REQ_SENT
         self._unsent = True
-        body = None if plan.expects_continue else plan.whole_body
+        body = b"" if plan.is_bodiless else None if plan.expects_continue else plan.whole_body
         if body is not None and len(body) <= _JOIN_BODY_BYTES:
-            head = head + body if body else head
+            if body:
+                head += body
             # What send() does, which nobody overrides here, for bytes (benchmark ``small``).
             sys.audit("http.client.send", self, head)
             self.sock.sendall(head)
@@ -907,97 +944,93 @@ class HTTPConnection(http.client.HTTPConnection):
         if options is None:
             raise http.client.ResponseNotReady()
         self._response_options = None
-        self._arm_socket()
-        message = self._receive()
-        if isinstance(message, Http1Response) and message.head is not None:
-            headers, defects = message.head[3:]
-            if defects:
-                _log_defects(options.request_url, defects)
-        else:
-            headers = _foreign_headers(options.request_url, message)
-        response = self._wrapped(message, headers, options, self._count_answer())
-        if self.proxy_response_headers is not None:
-            response.proxy_headers = self.proxy_response_headers.copy()
-        return response
-
-    def _wrapped(
-        self,
-        message: Any,
-        headers: HTTPHeaderDict,
-        options: _ResponseOptions,
-        carrier: tuple[Endpoints, int] | None,
-    ) -> HTTPResponse:
-        """Return `message` as what programs get."""
-        method, url, preload, decode, enforce = options
-        version, status = message.version, message.status
-        text = "HTTP/1.0" if version == 10 else self._http_vsn_str  # type: ignore[attr-defined]
-        # Nobody knows when the other protocol that follows 101 will end.
-        preload = preload and status != 101
-        shutdown = getattr(self.sock, "shutdown", None)
-        if self.ResponseCls is HTTPResponse:
-            # Keywords would take half as long again (benchmark ``small``).
-            response = HTTPResponse(
-                message, headers, status, version, text, message.reason, preload, decode, message,
-                None, None, None, None, enforce, method, url, True, shutdown,
-            )  # fmt: skip
-        else:
-            response = self.ResponseCls(
-                body=message,
-                headers=headers,
-                status=status,
-                version=version,
-                version_string=text,
-                reason=message.reason,
-                preload_content=preload,
-                decode_content=decode,
-                original_response=message,
-                enforce_content_length=enforce,
-                request_method=method,
-                request_url=url,
-                sock_shutdown=shutdown,
-            )
-        response._carrier = carrier
-        return response
-
-    def _count_answer(self) -> tuple[Endpoints, int] | None:
-        """Return the two ends of the connection, and the number of its answers with this one."""
-        stream = self._stream
-        if stream is None:
-            return None
-        stream.answers += 1
-        if stream.answers == 1:
-            stream.endpoints = endpoints_of(self.sock)
-            self._keep_sessions()
-        return stream.endpoints, stream.answers
-
-    def _keep_sessions(self) -> None:
-        """Called when the first answer has begun."""
-
-    def _receive(self) -> Any:
-        """Read the head of the answer; the message is http.client's or a subclass's."""
         stream = self._stream
         if stream is None or stream.sock is not self.sock:
             stream = self._reader()
         call = self._call
         if call is not None and call.is_unbounded:
-            stream.timeout, stream.deadline = self.timeout, None
+            # As below, where nothing but the timeout counts (benchmark ``small``).
+            sock, stream.timeout, stream.deadline = self.sock, self.timeout, None
+            if sock is not None and sock.gettimeout() != self.timeout:
+                sock.settimeout(self.timeout)
         else:
+            self._arm_socket()
             self._limit_stream(stream)
         if (
             self.response_class is not Http1Response
             or _Std.getresponse is not _STD_GETRESPONSE
             or self.debuglevel > 0
         ):
-            return self._receive_by_steps(stream)
-        if self.__response is not None and self.__response.isclosed():
-            self.__response = None
-        if self.__state != _REQ_SENT or self.__response is not None:
+            message = self._receive_by_steps(stream)
+        else:
+            message = self._receive(stream)
+        if isinstance(message, Http1Response) and message.head is not None and message.head[4]:
+            _log_defects(options.request_url, message.head[4])
+        # An answer of 1.0 says so; of all others it is what the connection speaks.
+        text = "HTTP/1.0" if message.version == 10 else self._http_vsn_str  # type: ignore[attr-defined]
+        carrier = None
+        stream = self._stream
+        if stream is not None:
+            stream.answers = number = stream.answers + 1
+            if number == 1:
+                stream.endpoints = endpoints_of(self.sock)
+                self._keep_sessions()
+            # The two ends of the connection, and the number of its answers with this one.
+            carrier = (stream.endpoints, number)
+        shutdown = getattr(self.sock, "shutdown", None)
+        if type(message) is Http1Response and self.ResponseCls is HTTPResponse:
+            response = response_of(message, options, text, carrier, shutdown)
+        else:
+            response = self._wrapped(message, options, text, shutdown)
+            response._carrier = carrier
+        if self.proxy_response_headers is not None:
+            response.proxy_headers = self.proxy_response_headers.copy()
+        return response
+
+    def _wrapped(
+        self, message: Any, options: _ResponseOptions, text: str, shutdown: Any
+    ) -> HTTPResponse:
+        """Return a message that is not ours as what programs get, or as what they want instead."""
+        method, url, preload, decode, enforce = options
+        if isinstance(message, Http1Response) and message.head is not None:
+            headers = message.head.headers
+        else:
+            headers = _foreign_headers(url, message)
+        return self.ResponseCls(
+            body=message,
+            headers=headers,
+            status=message.status,
+            version=message.version,
+            version_string=text,
+            reason=message.reason,
+            # Nobody knows when the other protocol that follows 101 will end.
+            preload_content=preload and message.status != 101,
+            decode_content=decode,
+            original_response=message,
+            enforce_content_length=enforce,
+            request_method=method,
+            request_url=url,
+            sock_shutdown=shutdown,
+        )
+
+    def _keep_sessions(self) -> None:
+        """Called when the first answer has begun."""
+
+    def _receive(self, stream: ByteStream) -> Http1Response:
+        """Read the head of the answer."""
+        before = self.__response
+        if self.__state != _REQ_SENT or (
+            before is not None
+            and (
+                before._stream is not None
+                if type(before) is Http1Response
+                else not before.isclosed()
+            )
+        ):
             raise http.client.ResponseNotReady(self.__state)
-        message = Http1Response(self.sock, 0, self._method, None, stream, self._asks_upgrade)
         try:
-            message.begin()
+            message = receive_response(self.sock, self._method, stream, self._asks_upgrade)
         except BaseException:
-            message.close()
             self.close()
             raise
         self.__state = _IDLE
@@ -1016,7 +1049,10 @@ class HTTPConnection(http.client.HTTPConnection):
             self.__response = None
 
     def _receive_by_steps(self, stream: ByteStream) -> Any:
-        """Let http.client's own ``getresponse`` make the message, for those who hooked it."""
+        """Let http.client's own ``getresponse`` make the message, for those who hooked it.
+
+        It is of :attr:`response_class`, the standard library's for example.
+        """
         given = self.__dict__.get("response_class")
         own = isinstance(self.response_class, type) and issubclass(
             self.response_class, Http1Response
@@ -1048,6 +1084,7 @@ class HTTPConnection(http.client.HTTPConnection):
 
 # Our putrequest and putheader, and the standard library's other steps.
 _OWN_STEPS = (HTTPConnection.putrequest, HTTPConnection.putheader, *_STD_STEPS[2:])
+_OWN_REQUEST = (*_OWN_STEPS, HTTPConnection.request)
 
 
 def _encode_raw_target(target: str) -> bytes:

@@ -52,7 +52,7 @@ from .exceptions import (
     URLSchemeUnknown,
     _without_any_userinfo,
 )
-from .response import BaseHTTPResponse
+from .response import BaseHTTPResponse, HTTPResponse
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.request import set_file_position
 from .util.retry import Retry
@@ -398,10 +398,14 @@ class PoolManager(RequestMethods):
             key_fn_by_scheme.copy()
         )
         self._tls_sessions = TLSSessionCache()
+        self._router = None
         if proxies is not None or proxy_auth is not None:
             self._router = self._make_router(proxies, proxy_auth)
         self._known = _Known(self.connection_pool_kw, self.key_fn_by_scheme)
         watch(self)
+        # Python 3.11 reads attributes slowly, ten times, once somebody asked for the dict that is
+        # made for that, as `_known_now` does; not in one of our own (benchmark ``small``).
+        self.__dict__ = {**self.__dict__}
 
     def _make_router(self, proxies: Any, proxy_auth: Any) -> Any:
         if self.proxy is not None or "_socks_options" in self.connection_pool_kw:
@@ -699,7 +703,14 @@ class PoolManager(RequestMethods):
         if kw.get("timeout", self.connection_pool_kw.get("timeout")) is not None:
             self._start_deadline(kw)
         while True:
-            response: BaseHTTPResponse = self._open_once(method, url, kw)
+            recalled = self._recall(url)
+            response: BaseHTTPResponse = (
+                self._open_once(method, url, kw)
+                if recalled is None
+                else recalled[0].urlopen(method, recalled[1], **kw)
+            )
+            if type(response) is HTTPResponse and response._is_whole:
+                return response  # so the pool found that nothing follows (benchmark ``small``)
             location = redirect and response.get_redirect_location()
             if not location:
                 return response
@@ -715,10 +726,7 @@ class PoolManager(RequestMethods):
                 return self.urlopen(method, url, redirect=redirect, **kw)
 
     def _open_once(self, method: str, url: str, kw: dict[str, Any]) -> Any:
-        recalled = self._recall(url)
-        if recalled is not None:
-            pool, target = recalled
-            return pool.urlopen(method, target, **kw)
+        """Send a request to a URL that was not asked for before."""
         parsed = parse_url(url)
         if parsed.scheme is None:
             warn_caller(

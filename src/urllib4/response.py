@@ -415,11 +415,12 @@ class HTTPResponse(BaseHTTPResponse):
 
     # What reading needs is in slots, and so all set by the constructor: objects of io keep the rest
     # in a dict that is five times as slow, and there is one object per answer (benchmark
-    # ``small``).  Public attributes stay in the dict, where programs may look for them.
+    # ``small``).  Attributes that caches write into the dict themselves stay there.
     __slots__ = (
         "_body", "_bounds", "_carrier", "_connection", "_decoder", "_decoder_known", "_fp",
         "_fp_bytes_read", "_is_whole", "_limits", "_on_download", "_original_response", "_pool",
-        "_release", "_request_url", "_retries", "_sock_shutdown",
+        "_release", "_request_url", "_retries", "_sock_shutdown", "chunked", "length_remaining",
+        "version_string",
     )  # fmt: skip
 
     enforce_content_length: bool = True
@@ -1446,3 +1447,50 @@ def _close(file: Any) -> None:
 
 _ORIGINAL_READ = HTTPResponse.read
 _ORIGINAL_UPDATE_CHUNK_LENGTH = HTTPResponse._update_chunk_length
+_new_response = HTTPResponse.__new__
+
+
+def response_of(
+    message: Http1Response,
+    options: tuple[str, str, bool, bool, bool],
+    version_string: str,
+    carrier: tuple[Endpoints, int] | None,
+    sock_shutdown: Callable[[int], None] | None,
+) -> HTTPResponse:
+    """Return `message`, whose head was read, as what programs get.
+
+    What the constructor does for it, without what is only for others (benchmark ``small``).
+
+    :param options: the method and target that were asked for, whether to read the body now, to
+        decode it, and to insist on its length.
+    :param carrier: the two ends of its connection, and the number of its answers with this one.
+    """
+    _, target, preload, decode, enforce = options
+    head = message.head
+    assert head is not None
+    _, status, reason, headers, _ = head
+    self = _new_response(HTTPResponse)
+    self._body = self._pool = self._connection = self._release = self._retries = None
+    self._decoder = self._limits = self._bounds = self._on_download = None
+    self._decoder_known = False
+    self._fp_bytes_read = 0
+    self._fp = self._original_response = message
+    self._request_url = target
+    self._carrier = carrier
+    self._sock_shutdown = sock_shutdown
+    self.headers = headers
+    self.status = status
+    self.version = message.version
+    self.version_string = version_string
+    self.reason = reason
+    self.decode_content = decode
+    if not enforce:
+        self.enforce_content_length = False
+    self.length_remaining = length = message.length
+    # Last, as in the constructor.
+    self._is_whole = False
+    self.chunked = message.chunked or (length == 0 and self._says_chunked())
+    # Nobody knows when the other protocol that follows 101 will end.
+    if preload and status != 101:
+        self._body = self.read(decode_content=decode)
+    return self

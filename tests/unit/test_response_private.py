@@ -15,8 +15,9 @@ from unittest import mock
 import pytest
 
 from tests.unit._http1.pieces import Pieces, each_byte
+from urllib4 import response as response_module
 from urllib4._collections import HTTPHeaderDict
-from urllib4._http1.message import Http1Response
+from urllib4._http1.message import Http1Response, receive_response
 from urllib4._http1.stream import ByteStream
 from urllib4.exceptions import ProtocolError
 from urllib4.response import HTTPResponse
@@ -393,3 +394,42 @@ def test_an_object_with_fp_is_read_chunk_by_chunk() -> None:
     fp.fp = None  # type: ignore[assignment]
     response = HTTPResponse(fp, headers={"Transfer-Encoding": "chunked"}, preload_content=False)
     assert list(response.read_chunked()) == []
+
+
+@pytest.mark.parametrize("message", [LENGTH, CHUNKED, LENGTH.replace(b"200 OK", b"204 No")])
+@pytest.mark.parametrize(("preload", "decode", "enforce"), [
+    (False, True, True), (True, True, True), (False, False, False), (True, False, True),
+])  # fmt: skip
+def test_a_response_made_by_a_connection_is_the_one_that_the_constructor_makes(
+    message: bytes, preload: bool, decode: bool, enforce: bool
+) -> None:
+    """Two ways to make one object: they set the same, in slots and in the dict."""
+    ours, theirs = Pieces([message]), Pieces([message])
+    received = [receive_response(sock, "GET", ByteStream(sock), False) for sock in (ours, theirs)]
+    for one in received:
+        assert one.head is not None
+    shutdown = print
+    made = response_module.response_of(
+        received[0], ("GET", "/x", preload, decode, enforce), "HTTP/1.1", None, shutdown
+    )
+    constructed = HTTPResponse(
+        received[1],
+        headers=received[1].head.headers,  # type: ignore[union-attr]
+        status=received[1].status,
+        version=received[1].version,
+        version_string="HTTP/1.1",
+        reason=received[1].reason,
+        preload_content=preload,
+        decode_content=decode,
+        original_response=received[1],
+        enforce_content_length=enforce,
+        request_method="GET",
+        request_url="/x",
+        sock_shutdown=shutdown,
+    )
+    assert made.__dict__ == constructed.__dict__
+    for name in HTTPResponse.__slots__:
+        if name not in ("_fp", "_original_response"):
+            assert getattr(made, name) == getattr(constructed, name), name
+    assert made._fp is made._original_response is received[0]
+    assert made.data == constructed.data
