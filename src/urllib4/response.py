@@ -427,6 +427,7 @@ class HTTPResponse(BaseHTTPResponse):
     msg: Any = None
     chunk_left: int | None = None
     _is_drained = False
+    _was_empty = False
     _decoded_buffer: BytesQueueBuffer | None = None
 
     def __init__(
@@ -607,6 +608,7 @@ class HTTPResponse(BaseHTTPResponse):
             original = self._original_response
             if isinstance(original, Http1Response) and not original.isclosed():
                 original.close()  # there is no body to read: HEAD, 204, 304 or length 0
+                self._was_empty = True
             self._end_exchange(True)
         elif isinstance(self._original_response, Http1Response) and self.isclosed():
             # Preloaded, and accepted although it is short (enforce_content_length=False).
@@ -769,14 +771,22 @@ class HTTPResponse(BaseHTTPResponse):
         ):
             return False
         if hasattr(fp, "isclosed"):
-            return bool(fp.isclosed())
+            return bool(fp.isclosed()) and not self._is_untouched()
         if hasattr(fp, "closed"):
             return bool(fp.closed)
         return True
 
     def isclosed(self) -> bool:
         """Tell whether the body object is used up or closed, as http.client does."""
-        return self._fp is None or is_fp_closed(self._fp)
+        return self._fp is None or (is_fp_closed(self._fp) and not self._is_untouched())
+
+    def _is_untouched(self) -> bool:
+        """Tell whether there is no body, and nobody has found out yet.
+
+        Its connection is free already, but to a program the response is a file like any other: it
+        is open until it was read (all that reads looks for the decoder first) or given up.
+        """
+        return self._was_empty and not self._decoder_known
 
     def fileno(self) -> int:
         """Return the descriptor of the socket.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import io
 import socket
 import threading
 import warnings
@@ -148,6 +149,57 @@ def test_a_response_without_body_is_complete_at_once(
     assert get(pool, "/2").data == b"hello"
     assert response.data == b""
     assert response.length_remaining == 0
+
+
+EMPTY_ANSWERS = [
+    ("HEAD", HELLO[:-5]),
+    ("HEAD", CHUNKED.partition(b"3\r\n")[0]),
+    ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ("GET", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+    ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+]
+
+
+def read_as_text(response: HTTPResponse) -> str:
+    with io.TextIOWrapper(response) as text:
+        return text.read()
+
+
+def read_in_with(response: HTTPResponse) -> bytes:
+    with response as file:
+        return file.read()
+
+
+@pytest.mark.parametrize(("method", "answer"), EMPTY_ANSWERS)
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_in_with,
+        read_as_text,
+        lambda response: io.BufferedReader(response).read(),
+        lambda response: b"".join(response.stream()),
+        lambda response: b"".join(response),
+        lambda response: b"".join(response.readlines()),
+        lambda response: response.read1(10),
+        lambda response: bytes(response.readinto(bytearray(10))),
+        lambda response: response.drain_conn() or b"",
+        lambda response: response.close() or b"",
+    ],
+)
+def test_an_empty_body_can_be_read_like_any_other(
+    script: ScriptedServer, pool: HTTPConnectionPool, method: str, answer: bytes, read: Any
+) -> None:
+    """Whether a program works must not depend on whether the server had something to say: the file
+    objects of io refuse a file that is closed."""
+    script.accept().expect(method.encode() + b" / ").send(answer)
+    response = get(pool, "/", method, preload_content=False)
+    assert not response.closed
+    assert not response.isclosed()
+    assert len(read(response)) == 0
+    assert response.closed
+    assert response.isclosed()
 
 
 # -- what is no response
