@@ -427,6 +427,7 @@ class HTTPResponse(BaseHTTPResponse):
     msg: Any = None
     chunk_left: int | None = None
     _is_drained = False
+    _was_given_up = False
     _was_empty = False
     _decoded_buffer: BytesQueueBuffer | None = None
 
@@ -732,6 +733,7 @@ class HTTPResponse(BaseHTTPResponse):
 
     def close(self) -> None:
         """Close the response and its connection; safe to call twice."""
+        self._was_given_up = True
         self._sock_shutdown = None
         self._discard_decoded()
         fp = self._fp
@@ -1229,6 +1231,8 @@ class HTTPResponse(BaseHTTPResponse):
 
         :param amt: None: each chunk whole, or everything at once; 0: nothing.
         :param decode_content: default: ``self.decode_content``, for chunked bodies too.
+
+        Ends, as iterating does, when the response is closed meanwhile by :meth:`close`.
         """
         if amt == 0:
             return
@@ -1237,7 +1241,7 @@ class HTTPResponse(BaseHTTPResponse):
         if self.chunked and self.supports_chunked_reads():
             yield from self.read_chunked(amt, decode_content=decode_content)
             return
-        while True:
+        while not self._was_given_up:
             data = self.read(amt=amt, decode_content=decode_content)
             if not data:
                 return
@@ -1407,7 +1411,7 @@ class HTTPResponse(BaseHTTPResponse):
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the decoded content line by line, each with its newline, as they arrive."""
-        while line := self._line(-1, True):
+        while not self._was_given_up and (line := self._line(-1, True)):
             yield line
 
     def _line(self, limit: int, decode_content: bool) -> bytes:

@@ -396,6 +396,34 @@ def test_an_error_in_the_middle_gives_the_slot_back(
     assert get(pool, "/2").data == b"hello"
 
 
+GZIPPED = gzip.compress(bytes(range(256)) * 8)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HELLO,
+        CHUNKED,
+        b"HTTP/1.1 200 OK\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(GZIPPED), GZIPPED),
+    ],
+)
+@pytest.mark.parametrize("pieces", [lambda response: response.stream(2), iter])
+def test_a_loop_over_a_response_may_close_it(
+    script: ScriptedServer, pool: HTTPConnectionPool, answer: bytes, pieces: Any
+) -> None:
+    """As in urllib3: whoever closes knows that there was more, so that is no error of the peer."""
+    # A line of two bytes first, so that there is a rest.
+    script.accept().expect(b"GET / ").send(answer.replace(b"hel", b"h\nl"))
+    response = get(pool, "/", preload_content=False)
+    received = []
+    for piece in pieces(response):
+        received.append(piece)
+        response.close()
+    assert len(received) == 1
+
+
 def test_shutdown_stops_a_reader_in_another_thread(
     script: ScriptedServer, pool: HTTPConnectionPool
 ) -> None:

@@ -982,13 +982,14 @@ def test_a_response_is_a_context_manager() -> None:
 
 @pytest.mark.parametrize("source", ["http.client, length", "ours, length, whole", "BytesIO"])
 def test_after_close_nothing_more_is_read(source: str) -> None:
-    """As in urllib3: b"" for who asks for all that is left, an error for who counts on more."""
+    """As in urllib3: nothing for who asks for all that is left, an error for who counts on more."""
     options = {"headers": {"Content-Length": "1000"}} if source == "BytesIO" else {}
     response = SOURCES[source](CONTENT, "", **options)
     assert response.read(3) == CONTENT[:3]
     response.close()
     assert response.read() == b""
-    for way in ("read(1)", "read1(3)", "readline(3)", "readinto(1)", "stream(1)"):
+    assert list(response.stream(1)) == list(response) == []
+    for way in ("read(1)", "read1(3)", "readline(3)", "readinto(1)"):
         with pytest.raises(ProtocolError, match="IncompleteRead"):
             WAYS[way](response)
 
