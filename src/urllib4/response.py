@@ -97,6 +97,12 @@ DRAIN_MAX_SECONDS = 1.0
 
 _PIECE = 65536
 
+# A longer Content-Type, in characters, tells nothing about the charset: the parser of email takes
+# time that grows with the square of the length, 25 seconds for 200 KB.
+_LONGEST_TYPE = 1000
+# Besides itself, two codecs that are for names of hosts, and fail instead of replacing.
+_FOR_UTF_8 = ("utf-8", "idna", "punycode")
+
 
 def __getattr__(name: str) -> Any:
     """Tell which optional decoders there are, under the names that programs look for."""
@@ -199,12 +205,19 @@ class BaseHTTPResponse(io.IOBase):
         """Return the content parsed as JSON (RFC 8259; UTF-8, a byte order mark is skipped).
 
         :raises UnicodeDecodeError: the content is not UTF-8.
-        :raises json.JSONDecodeError: it is not JSON.
+        :raises json.JSONDecodeError: it is not JSON, or Python cannot hold it: nested too deeply,
+            or a number with too many digits.
         """
         import json  # a third of all programs never do
 
         content = self.data
-        return json.loads(content if isinstance(content, str) else content.decode("utf-8-sig"))
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            raise
+        except (RecursionError, ValueError) as error:
+            raise json.JSONDecodeError(str(error), text, 0) from error
 
     def text(self, encoding: str | None = None, errors: str = "replace") -> str:
         """Return the content as str.
@@ -228,14 +241,15 @@ class BaseHTTPResponse(io.IOBase):
             return content.decode("utf-8-sig", errors)
 
     def _charset(self) -> str:
+        content_type = self.headers.get("content-type", "")
         message = Message()
-        message["content-type"] = self.headers.get("content-type", "")
+        message["content-type"] = content_type if len(content_type) <= _LONGEST_TYPE else ""
         charset = message.get_content_charset("utf-8")
         try:
             charset = codecs.lookup(charset).name
         except (LookupError, ValueError):
             charset = "utf-8"
-        return "utf-8-sig" if charset == "utf-8" else charset
+        return "utf-8-sig" if charset in _FOR_UTF_8 else charset
 
     # -- to be provided --------------------------------------------------------------------
 

@@ -180,7 +180,7 @@ def read_in_with(response: HTTPResponse) -> bytes:
         read_as_text,
         lambda response: io.BufferedReader(response).read(),
         lambda response: b"".join(response.stream()),
-        lambda response: b"".join(response),
+        b"".join,
         lambda response: b"".join(response.readlines()),
         lambda response: response.read1(10),
         lambda response: bytes(response.readinto(bytearray(10))),

@@ -775,6 +775,14 @@ def test_json_errors_are_pythons() -> None:
         HTTPResponse(b'"\xff"').json()
 
 
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"1" * 5000])
+def test_json_that_is_beyond_python_is_a_json_error(body: bytes) -> None:
+    """A server chooses how deep it nests and how long its numbers are."""
+    with pytest.raises(json.JSONDecodeError) as caught:
+        HTTPResponse(body).json()
+    assert isinstance(caught.value.__cause__, (RecursionError, ValueError))
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "text"),
     [
@@ -792,7 +800,9 @@ def test_json_errors_are_pythons() -> None:
         ("text/plain; charset=rot13", b"\xc3\xa9", "é"),
         ("text/plain; charset=undefined", b"\xc3\xa9", "é"),
         ("text/plain; charset=idna", b"\xc3\xa9", "é"),
+        ("text/plain; charset=punycode", b"a\xc3\xa9", "aé"),
         ("text/plain; charset=a\0b", b"x", "x"),
+        ("text/plain; charset=latin-1; x=" + 1000 * "y", b"\xe9", "\ufffd"),  # see _LONGEST_TYPE
         ("text/plain; charset*=utf-8''latin-1", b"\xe9", "é"),
         (";;;charset", b"x", "x"),
         (None, "é", "é"),
