@@ -778,6 +778,9 @@ class HTTPResponse(BaseHTTPResponse):
         """Whether nothing can be read any more (see `auto_close`)."""
         if not self.auto_close:
             return io.IOBase.closed.__get__(self)  # type: ignore[no-any-return]
+        return self._is_used_up()
+
+    def _is_used_up(self) -> bool:
         fp = self._fp
         if fp is None or self._is_whole:
             return True
@@ -1043,6 +1046,10 @@ class HTTPResponse(BaseHTTPResponse):
             self._abandon()
             raise
 
+    def _refuse_mixing(self, method: str) -> None:
+        if self._has_decoded_content and not self._is_used_up():
+            super()._refuse_mixing(method)
+
     def _init_decoder(self) -> None:
         """Choose the decoder; a list of codings that is too long ends the exchange."""
         try:
@@ -1274,7 +1281,7 @@ class HTTPResponse(BaseHTTPResponse):
     ) -> Iterator[bytes]:
         """Yield the content of a chunked body chunk by chunk (RFC 9112, 7.1).
 
-        :param amt: most bytes per piece; None: each chunk whole.
+        :param amt: most bytes per piece; None: each chunk whole; 0: nothing.
         :param decode_content: None and False hand the content out undecoded.
         :raises ResponseNotChunked: the response is not chunked.
         :raises BodyNotHttplibCompatible: the body object does not show its chunks.
@@ -1293,6 +1300,8 @@ class HTTPResponse(BaseHTTPResponse):
             self._original_response
         ):
             self._original_response.close()
+            return
+        if amt == 0:
             return
         if amt is not None and amt < 0:
             amt = None

@@ -503,6 +503,25 @@ def test_raw_bytes_after_decoded_ones_are_refused(
     assert response.read(decode_content=True) == CONTENT[3:]
 
 
+@pytest.mark.parametrize("source", ["http.client, chunked", "ours, chunked, whole"])
+@pytest.mark.parametrize("again", READS_AGAIN)
+@pytest.mark.parametrize("cut", [0, 1])
+def test_at_the_end_there_is_nothing_to_mix(
+    source: str, again: Callable[[HTTPResponse], Any], cut: int
+) -> None:
+    """As in urllib3: requests reads the rest so when the content of a redirect is malformed."""
+    wire = gzip.compress(CONTENT)
+    response = SOURCES[source](wire[: len(wire) - cut], "gzip")
+    assert response.read(3) == CONTENT[:3]
+    if cut:
+        with pytest.raises(DecodeError):
+            response.read()
+    else:
+        assert response.read() == CONTENT[3:]
+    assert len(again(response)) == 0
+    assert len(response.read1(decode_content=False)) == 0
+
+
 def test_without_a_coding_there_is_nothing_to_mix() -> None:
     response = over_ours("length", CONTENT, "")
     assert response.read(3) + response.read(decode_content=False) == CONTENT
@@ -538,8 +557,8 @@ def test_chunks_come_one_by_one(source: str) -> None:
     assert list(make().stream()) == list(make().stream(None)) == chunks
     sizes = [len(piece) for piece in make().read_chunked(30)]
     assert sizes == [30, 20, 30, 20, 20]
-    assert list(make().stream(0)) == []
     response = make()
+    assert list(response.stream(0)) == list(response.read_chunked(0)) == []
     assert list(response.read_chunked()) == chunks
     assert list(response.read_chunked()) == []
     assert response.closed
