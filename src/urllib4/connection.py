@@ -656,14 +656,18 @@ class HTTPConnection(http.client.HTTPConnection):
     def putheader(self, header: str, *values: Any) -> None:  # type: ignore[override]
         """Add a header line; :data:`SKIP_HEADER` as a value leaves the line out.
 
+        Several values stand in it one behind the other, with a space between them.
+
         :raises ValueError: the header cannot be skipped, holds control characters, or is a second
             Host or a second way to frame the body (RFC 9112, 3.2 and 6.2).
         """
         if any(isinstance(value, str) and value == SKIP_HEADER for value in values):
             check_skippable(header)
             return
-        for value in values:
-            field_line(header, value)
+        lines = [field_line(header, value) for value in values]
+        if len(lines) > 1:
+            # http.client would fold the line, which no sender may do (RFC 9112, 5.2).
+            values = (b" ".join(line.partition(b": ")[2][:-2] for line in lines),)
         self._refuse_second(lower_name(header).encode("ascii"))
         super().putheader(header, *values)
 
