@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import gzip
 import io
@@ -15,6 +16,7 @@ import pytest
 
 from dummyserver.script import ScriptedServer
 from urllib4 import HTTPConnectionPool
+from urllib4.connection import HTTPConnection
 from urllib4.exceptions import (
     DecodeError,
     HeadTooLargeError,
@@ -511,3 +513,67 @@ def test_a_large_body_arrives_whole(script: ScriptedServer, pool: HTTPConnection
     assert get(pool, "/length", preload_content=False).readinto(target) == len(body)
     assert target == body
     assert get(pool, "/chunked").data == body
+
+
+# -- a connection without a pool
+
+
+@pytest.fixture(params=["at once", "by steps"])
+def conn(request: pytest.FixtureRequest, script: ScriptedServer) -> Iterator[HTTPConnection]:
+    class Traced(HTTPConnection):
+        def endheaders(self, *args: Any, **options: Any) -> None:
+            super().endheaders(*args, **options)
+
+    cls = HTTPConnection if request.param == "at once" else Traced
+    with contextlib.closing(cls(script.host, script.port, timeout=10)) as connection:
+        yield connection
+
+
+INJECTED = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n" + INJECTED,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2a\r\n"
+        + INJECTED
+        + b"\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_what_was_not_read_of_an_answer_is_not_taken_for_the_next(
+    script: ScriptedServer, conn: HTTPConnection, answer: bytes
+) -> None:
+    """A server must not choose what another of its answers seems to be."""
+    script.accept().expect(b"GET /1 ").send(answer)
+    script.accept().expect(b"GET /2 ").send(HELLO)
+    conn.request("GET", "/1", preload_content=False)
+    conn.getresponse().close()
+    conn.request("GET", "/2")
+    assert conn.getresponse().data == b"hello"
+
+
+@pytest.mark.parametrize("answer", [HELLO, CHUNKED, b"HTTP/1.1 204 No Content\r\n\r\n"])
+def test_what_follows_an_answer_is_not_taken_for_the_next(
+    script: ScriptedServer, conn: HTTPConnection, answer: bytes
+) -> None:
+    script.accept().expect(b"GET /1 ").send(answer + INJECTED)
+    script.accept().expect(b"GET /2 ").send(HELLO)
+    conn.request("GET", "/1")
+    assert conn.getresponse().data in (b"hello", b"")
+    conn.request("GET", "/2")
+    assert conn.getresponse().data == b"hello"
+
+
+def test_a_tunnel_with_anything_left_in_it_is_opened_anew(
+    script: ScriptedServer, conn: HTTPConnection
+) -> None:
+    opened = b"HTTP/1.1 200 OK\r\n\r\n"
+    script.accept().expect(b"CONNECT ").send(opened).expect(b"GET /1 ").send(HELLO + INJECTED)
+    script.accept().expect(b"CONNECT ").send(opened).expect(b"GET /2 ").send(HELLO)
+    conn.set_tunnel("target.example", 80, {"X-Proxy": "1"})
+    for target in ("/1", "/2"):
+        conn.request("GET", target)
+        assert conn.getresponse().data == b"hello"
+    assert all(b"X-Proxy: 1" in request for request in script.requests[::2])
