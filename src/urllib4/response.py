@@ -1045,6 +1045,11 @@ class HTTPResponse(BaseHTTPResponse):
                 self._decoded_buffer.get_all()  # it must not pass for content after the error
             self._abandon()
             raise
+        except MemoryError as error:
+            self._discard_decoded()
+            self._abandon()
+            error.__traceback__ = None  # as above
+            raise DecodeError("no memory for so much content; stream it", error) from error
 
     def _refuse_mixing(self, method: str) -> None:
         if self._has_decoded_content and not self._is_used_up():
@@ -1090,6 +1095,9 @@ class HTTPResponse(BaseHTTPResponse):
             raise error
         if isinstance(error, (OSError, ValueError)):
             raise ProtocolError(f"Connection broken: {error!r}", error) from error
+        if isinstance(error, MemoryError):
+            error.__traceback__ = None  # its frames hold what filled the memory
+            raise ProtocolError("no memory for so large a body; stream it", error) from error
         raise error
 
     # -- reading ---------------------------------------------------------------------------
