@@ -11,12 +11,13 @@ import errno
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._deadline import Deadline
 from ._file_body import BLOCK_BYTES, FileRun, shrunk
-from ._http1.head import early_status, may_continue
+from ._http1.head import MAX_HEAD_BYTES, early_status, may_continue
 from ._http1.request import WRITE_BYTES
 from ._http1.stream import ByteStream
 from .util.wait import wait_for_read, wait_for_socket
@@ -56,6 +57,8 @@ class Uploader:
         self._stream = stream
         self._time_left = time_left
         self._watching = True
+        self._reads_first = False  # TLS cannot send before it has received something
+        self._give_up_at: float | None = None  # None: the last try to send something did
         # Of this very class: one derived from it may want to see, or encrypt, what is sent.
         self.sends_files = type(sock) is socket.socket and hasattr(os, "sendfile")
 
@@ -93,7 +96,10 @@ class Uploader:
             # answer, whatever it says, leaves a connection that can be used again.
             if self._is_refused():
                 return False
-            sent += send_from(sent)
+            count = send_from(sent)
+            sent += count
+            if count:
+                self._give_up_at = None
             if sent == size:
                 return True
             self._wait()
@@ -120,16 +126,34 @@ class Uploader:
         return count
 
     def _send_some(self, view: memoryview) -> int:
+        self._reads_first = False
         try:
             return self._sock.send(view)
         except OSError as error:
             if _would_block(error):
+                # In a handshake that the server began (RFC 5246, 7.4.1.1).
+                self._reads_first = type(error).__name__ == "SSLWantReadError"
                 return 0
             raise
 
     def _wait(self) -> None:
+        """Wait until more can be sent, or something came; the time runs from the last that went.
+
+        What comes does not start it anew: a server could make us wait as long as it likes.
+
+        :raises TimeoutError: (the builtin) that was too long.
+        """
         left = self._time_left()
-        if not wait_for_socket(self._sock, read=self._watching, write=True, timeout=left):
+        if left is not None:
+            now = time.monotonic()
+            if self._give_up_at is None:
+                self._give_up_at = now + left
+            elif (left := min(left, self._give_up_at - now)) <= 0:
+                raise TimeoutError("timed out")
+        first = self._reads_first
+        if not wait_for_socket(
+            self._sock, read=self._watching or first, write=not first, timeout=left
+        ):
             raise TimeoutError("timed out")
 
     def _is_refused(self) -> bool:
@@ -153,7 +177,7 @@ def await_permission(
     """Wait for 100 Continue (RFC 9110, 10.1.1); return whether the body is to be sent.
 
     It is sent as well if the server says nothing within `seconds`: many never do.  It is not if a
-    final answer came instead, or the connection ended.
+    final answer came instead, or more than a head may have, or the connection ended.
 
     :raises TimeoutError: (the builtin) the time of the attempt is over.
     """
@@ -164,6 +188,8 @@ def await_permission(
             return False
         if may_continue(data):
             return True
+        if len(data) > MAX_HEAD_BYTES:
+            return False  # more than any head may have: whoever reads the answer says so
         left = time_left()
         wait = patience.left() if left is None else min(left, patience.left())
         if wait <= 0 or not wait_for_read(stream.sock, timeout=wait):

@@ -658,14 +658,18 @@ class HTTPConnection(http.client.HTTPConnection):
     def putheader(self, header: str, *values: Any) -> None:  # type: ignore[override]
         """Add a header line; :data:`SKIP_HEADER` as a value leaves the line out.
 
+        Several values stand in it one behind the other, with a space between them.
+
         :raises ValueError: the header cannot be skipped, holds control characters, or is a second
             Host or a second way to frame the body (RFC 9112, 3.2 and 6.2).
         """
         if any(isinstance(value, str) and value == SKIP_HEADER for value in values):
             check_skippable(header)
             return
-        for value in values:
-            field_line(header, value)
+        lines = [field_line(header, value) for value in values]
+        if len(lines) > 1:
+            # http.client would fold the line, which no sender may do (RFC 9112, 5.2).
+            values = (b" ".join(line.partition(b": ")[2][:-2] for line in lines),)
         self._refuse_second(lower_name(header).encode("ascii"))
         super().putheader(header, *values)
 
@@ -790,18 +794,23 @@ class HTTPConnection(http.client.HTTPConnection):
         self.request(method, url, body=body, headers=headers, chunked=True)
 
     def _forget_finished_response(self) -> None:
-        """Connect anew where the last response said that its connection closes."""
-        response = self.__response
-        if (
-            response is not None
-            and isinstance(response, Http1Response)
-            and (response.isclosed() or response.complete)
-            and response.will_close
-        ):
-            options, tunnel = self._response_options, self._tunnel_host
-            if tunnel is None:
-                self.close()
-            self._response_options = options
+        """Connect anew where the last response said that its connection closes, or left something.
+
+        What it left, unread or behind it, would be taken for the next answer.  A pool looks by
+        itself (:attr:`is_quiescent`): this is for who uses a connection alone.
+        """
+        response, stream = self.__response, self._stream
+        own = isinstance(response, Http1Response)
+        if response is not None and not (own and (response.isclosed() or response.complete)):
+            return
+        options = self._response_options
+        tunnel = self._tunnel_host, self._tunnel_port, self._tunnel_scheme
+        if (stream is not None and stream.buffered) or (own and not response.complete):
+            self.close()
+            self._tunnel_host, self._tunnel_port, self._tunnel_scheme = tunnel
+        elif own and response.will_close and self._tunnel_host is None:
+            self.close()
+        self._response_options = options
 
     def _send_at_once(self, method: str, url: str, plan: RequestPlan) -> None:
         """Send head and small body in one write; the states are those of http.client."""
@@ -809,14 +818,13 @@ class HTTPConnection(http.client.HTTPConnection):
         host = b"" if plan.has_host else self._host_line(url)
         head = b"%b%b%b" % (start(method, url), host, plan.head_end)
         response = self.__response
-        if response is not None:
-            if response.will_close:
-                self._forget_finished_response()
-                response = self.__response
-            if response is not None and (
-                response._stream is None if type(response) is Http1Response else response.isclosed()
-            ):
-                self.__response = None
+        if self._call is None or (response is not None and response.will_close):
+            self._forget_finished_response()
+            response = self.__response
+        if response is not None and (
+            response._stream is None if type(response) is Http1Response else response.isclosed()
+        ):
+            self.__response = None
         if self.__state != _IDLE:
             raise http.client.CannotSendRequest(self.__state)
         if self.sock is None:

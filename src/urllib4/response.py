@@ -97,6 +97,12 @@ DRAIN_MAX_SECONDS = 1.0
 
 _PIECE = 65536
 
+# A longer Content-Type, in characters, tells nothing about the charset: the parser of email takes
+# time that grows with the square of the length, 25 seconds for 200 KB.
+_LONGEST_TYPE = 1000
+# Besides itself, two codecs that are for names of hosts, and fail instead of replacing.
+_FOR_UTF_8 = ("utf-8", "idna", "punycode")
+
 
 def __getattr__(name: str) -> Any:
     """Tell which optional decoders there are, under the names that programs look for."""
@@ -199,12 +205,19 @@ class BaseHTTPResponse(io.IOBase):
         """Return the content parsed as JSON (RFC 8259; UTF-8, a byte order mark is skipped).
 
         :raises UnicodeDecodeError: the content is not UTF-8.
-        :raises json.JSONDecodeError: it is not JSON.
+        :raises json.JSONDecodeError: it is not JSON, or Python cannot hold it: nested too deeply,
+            or a number with too many digits.
         """
         import json  # a third of all programs never do
 
         content = self.data
-        return json.loads(content if isinstance(content, str) else content.decode("utf-8-sig"))
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            raise
+        except (RecursionError, ValueError) as error:
+            raise json.JSONDecodeError(str(error), text, 0) from error
 
     def text(self, encoding: str | None = None, errors: str = "replace") -> str:
         """Return the content as str.
@@ -228,14 +241,15 @@ class BaseHTTPResponse(io.IOBase):
             return content.decode("utf-8-sig", errors)
 
     def _charset(self) -> str:
+        content_type = self.headers.get("content-type", "")
         message = Message()
-        message["content-type"] = self.headers.get("content-type", "")
+        message["content-type"] = content_type if len(content_type) <= _LONGEST_TYPE else ""
         charset = message.get_content_charset("utf-8")
         try:
             charset = codecs.lookup(charset).name
         except (LookupError, ValueError):
             charset = "utf-8"
-        return "utf-8-sig" if charset == "utf-8" else charset
+        return "utf-8-sig" if charset in _FOR_UTF_8 else charset
 
     # -- to be provided --------------------------------------------------------------------
 
@@ -428,6 +442,8 @@ class HTTPResponse(BaseHTTPResponse):
     msg: Any = None
     chunk_left: int | None = None
     _is_drained = False
+    _was_given_up = False
+    _was_empty = False
     _decoded_buffer: BytesQueueBuffer | None = None
 
     def __init__(
@@ -608,6 +624,7 @@ class HTTPResponse(BaseHTTPResponse):
             original = self._original_response
             if isinstance(original, Http1Response) and not original.isclosed():
                 original.close()  # there is no body to read: HEAD, 204, 304 or length 0
+                self._was_empty = True
             self._end_exchange(True)
         elif isinstance(self._original_response, Http1Response) and self.isclosed():
             # Preloaded, and accepted although it is short (enforce_content_length=False).
@@ -731,6 +748,7 @@ class HTTPResponse(BaseHTTPResponse):
 
     def close(self) -> None:
         """Close the response and its connection; safe to call twice."""
+        self._was_given_up = True
         self._sock_shutdown = None
         self._discard_decoded()
         fp = self._fp
@@ -761,6 +779,9 @@ class HTTPResponse(BaseHTTPResponse):
         """Whether nothing can be read any more (see `auto_close`)."""
         if not self.auto_close:
             return io.IOBase.closed.__get__(self)  # type: ignore[no-any-return]
+        return self._is_used_up()
+
+    def _is_used_up(self) -> bool:
         fp = self._fp
         if fp is None or self._is_whole:
             return True
@@ -770,14 +791,22 @@ class HTTPResponse(BaseHTTPResponse):
         ):
             return False
         if hasattr(fp, "isclosed"):
-            return bool(fp.isclosed())
+            return bool(fp.isclosed()) and not self._is_untouched()
         if hasattr(fp, "closed"):
             return bool(fp.closed)
         return True
 
     def isclosed(self) -> bool:
         """Tell whether the body object is used up or closed, as http.client does."""
-        return self._fp is None or is_fp_closed(self._fp)
+        return self._fp is None or (is_fp_closed(self._fp) and not self._is_untouched())
+
+    def _is_untouched(self) -> bool:
+        """Tell whether there is no body, and nobody has found out yet.
+
+        Its connection is free already, but to a program the response is a file like any other: it
+        is open until it was read (all that reads looks for the decoder first) or given up.
+        """
+        return self._was_empty and not self._decoder_known
 
     def fileno(self) -> int:
         """Return the descriptor of the socket.
@@ -1017,6 +1046,15 @@ class HTTPResponse(BaseHTTPResponse):
                 self._decoded_buffer.get_all()  # it must not pass for content after the error
             self._abandon()
             raise
+        except MemoryError as error:
+            self._discard_decoded()
+            self._abandon()
+            error.__traceback__ = None  # as above
+            raise DecodeError("no memory for so much content; stream it", error) from error
+
+    def _refuse_mixing(self, method: str) -> None:
+        if self._has_decoded_content and not self._is_used_up():
+            super()._refuse_mixing(method)
 
     def _init_decoder(self) -> None:
         """Choose the decoder; a list of codings that is too long ends the exchange."""
@@ -1058,6 +1096,9 @@ class HTTPResponse(BaseHTTPResponse):
             raise error
         if isinstance(error, (OSError, ValueError)):
             raise ProtocolError(f"Connection broken: {error!r}", error) from error
+        if isinstance(error, MemoryError):
+            error.__traceback__ = None  # its frames hold what filled the memory
+            raise ProtocolError("no memory for so large a body; stream it", error) from error
         raise error
 
     # -- reading ---------------------------------------------------------------------------
@@ -1220,6 +1261,8 @@ class HTTPResponse(BaseHTTPResponse):
 
         :param amt: None: each chunk whole, or everything at once; 0: nothing.
         :param decode_content: default: ``self.decode_content``, for chunked bodies too.
+
+        Ends, as iterating does, when the response is closed meanwhile by :meth:`close`.
         """
         if amt == 0:
             return
@@ -1228,7 +1271,7 @@ class HTTPResponse(BaseHTTPResponse):
         if self.chunked and self.supports_chunked_reads():
             yield from self.read_chunked(amt, decode_content=decode_content)
             return
-        while True:
+        while not self._was_given_up:
             data = self.read(amt=amt, decode_content=decode_content)
             if not data:
                 return
@@ -1247,7 +1290,7 @@ class HTTPResponse(BaseHTTPResponse):
     ) -> Iterator[bytes]:
         """Yield the content of a chunked body chunk by chunk (RFC 9112, 7.1).
 
-        :param amt: most bytes per piece; None: each chunk whole.
+        :param amt: most bytes per piece; None: each chunk whole; 0: nothing.
         :param decode_content: None and False hand the content out undecoded.
         :raises ResponseNotChunked: the response is not chunked.
         :raises BodyNotHttplibCompatible: the body object does not show its chunks.
@@ -1266,6 +1309,8 @@ class HTTPResponse(BaseHTTPResponse):
             self._original_response
         ):
             self._original_response.close()
+            return
+        if amt == 0:
             return
         if amt is not None and amt < 0:
             amt = None
@@ -1398,7 +1443,7 @@ class HTTPResponse(BaseHTTPResponse):
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the decoded content line by line, each with its newline, as they arrive."""
-        while line := self._line(-1, True):
+        while not self._was_given_up and (line := self._line(-1, True)):
             yield line
 
     def _line(self, limit: int, decode_content: bool) -> bytes:

@@ -418,6 +418,27 @@ def test_a_server_that_says_nothing_and_reads_nothing(
     counts["full window"] += 3
 
 
+@pytest.mark.parametrize("kind", BODIES)
+def test_an_answer_that_drips_does_not_keep_a_full_window_open(
+    server: Uploads, ca: str, counts: Counter[str], kind: str
+) -> None:
+    """Bytes that come do not show that any go: each wait for that would start the time anew."""
+
+    def play(upload: Upload) -> None:
+        with suppress(OSError):
+            upload.end.sendall(b"HTTP/1.1 103 Early Hints\r\nA: ")
+            for _ in range(500):
+                if server.over.wait(0.02):
+                    break
+                upload.end.sendall(b"b")
+
+    with server.case(play), pool_for(server, ca, timeout=Timeout(connect=20, read=0.2)) as pool:
+        with pytest.raises(ReadTimeoutError):
+            pool.request("POST", "/", **BODIES[kind]())
+        assert_next(pool)
+    counts["dripping"] += 1
+
+
 def test_an_error_in_the_body_closes_the_connection(
     server: Uploads, ca: str, counts: Counter[str]
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
@@ -266,3 +268,68 @@ def test_one_endless_chunk_or_line_is_not_taken_into_memory(
         finally:
             tracemalloc.stop()
     assert peak < 6 << 20
+
+
+# -- more than there is memory for -----------------------------------------------------------------
+
+PROGRAM = """
+import resource, sys
+from urllib4 import HTTPConnectionPool
+from urllib4.exceptions import HTTPError
+with open("/proc/self/statm") as sizes:
+    now = int(sizes.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + 2**25, now + 2**25))
+port = int(sys.argv[1])
+with HTTPConnectionPool("127.0.0.1", port, maxsize=1, block=True, retries=False) as pool:
+    for preload, way in (
+        (True, lambda r: r.data),
+        (False, lambda r: r.read()),
+        (False, lambda r: r.read(2**40)),
+        (False, lambda r: r.readline()),
+    ):
+        try:
+            way(pool.urlopen("GET", "/endless", preload_content=preload))
+        except HTTPError as error:
+            print(type(error).__name__)
+        print(pool.urlopen("GET", "/next", pool_timeout=5).data.decode())
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "more", "error"),
+    [
+        (
+            b"Transfer-Encoding: chunked\r\n\r\n",
+            b"10000\r\n" + bytes(65536) + b"\r\n",
+            "ProtocolError",
+        ),
+        (b"Connection: close\r\n\r\n", bytes(65536), "ProtocolError"),
+        (with_length(bytes(2**27))[: -(2**27)], bytes(65536), "ProtocolError"),
+        (
+            b"Connection: close\r\nContent-Encoding: gzip\r\n"
+            + with_length(gzip.compress(bytes(2**26), 9)),
+            b"",
+            "DecodeError",
+        ),
+    ],
+    ids=["chunked", "until close", "length", "gzip"],
+)
+def test_a_body_that_memory_cannot_hold_is_an_error_of_ours(
+    script: ScriptedServer, start: bytes, more: bytes, error: str
+) -> None:
+    """A server must not choose the end of a program that catches HTTPError."""
+    for _ in range(4):
+        endless = script.accept().expect(b"GET /endless ").send(b"HTTP/1.1 200 OK\r\n" + start)
+        if more:
+            endless.flood(more, limit=2**30)
+        script.accept().expect(b"GET /next ").send(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnext"
+        )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, str(script.port)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.stderr, done.stdout.split()) == ("", [error, "next"] * 4)

@@ -13,15 +13,17 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 
 import urllib4
 from dummyserver.tls import TLSEnd
 from tests.hostile.tls_peers import PATIENCE, Authority, Leaf, Peer, answer, read_head
 from urllib4.connection import HTTPSConnection
+from urllib4.exceptions import ReadTimeoutError
 from urllib4.util.wait import wait_for_read
 
 
@@ -335,3 +337,40 @@ def test_new_keys_and_handshakes_change_nothing_for_http(
             interfere_if("idle")
             assert conn.is_connected
         conn.close()
+
+
+def test_a_new_handshake_that_the_server_never_goes_on_with_is_timed_out(
+    leaf: Leaf, authority: Authority
+) -> None:
+    """TLS 1.2 can send nothing until that handshake is over, however ready the socket is."""
+    asked, over = threading.Event(), threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        context = SSL.Context(SSL.TLSv1_2_METHOD)
+        context.use_certificate_file(leaf.path)
+        context.use_privatekey_file(leaf.path)
+        sock.settimeout(None)
+        tls = SSL.Connection(context, sock)
+        tls.set_accept_state()
+        tls.do_handshake()
+        assert tls.recv(65536).startswith(b"POST ")
+        tls.renegotiate()
+        tls.do_handshake()  # sends the request for one, and waits for nothing
+        asked.set()
+        over.wait(PATIENCE)
+
+    def body() -> Iterator[bytes]:
+        yield b"small enough to be sent whole"
+        assert asked.wait(PATIENCE)
+        yield b"but the client must read first"
+
+    with Peer(serve) as peer, urllib4.HTTPSConnectionPool(
+        "localhost",
+        peer.port,
+        ca_certs=authority.ca_file,
+        timeout=urllib4.Timeout(connect=PATIENCE, read=0.2),
+        retries=False,
+    ) as pool:  # fmt: skip
+        with pytest.raises(ReadTimeoutError):
+            pool.request("POST", "/", body=body())
+        over.set()

@@ -11,7 +11,7 @@ import pytest
 from dummyserver.certs import Certificates
 from dummyserver.script import ScriptedServer
 from urllib4 import HTTPConnectionPool, HTTPSConnectionPool, _upload
-from urllib4.exceptions import ProtocolError
+from urllib4.exceptions import HeadTooLargeError, ProtocolError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TOO_LARGE = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
@@ -150,3 +150,15 @@ def test_a_server_that_leaves_over_tls_without_an_answer_is_an_error(
         pytest.raises(ProtocolError, match=r"Connection aborted\."),
     ):
         pool.request("POST", "/", body=b"x" * LARGE)
+
+
+def test_a_server_that_talks_without_end_is_not_given_permission_to(
+    script: ScriptedServer, pool: HTTPConnectionPool
+) -> None:
+    """While it is asked whether the body is wanted, no more than a head is kept of what it says."""
+    conversation = script.accept().expect(b"PUT", body=False).send(b"HTTP/1.1 103 Early Hints\r\n")
+    conversation.flood(b"A: b\r\n" * 10_000, limit=2**28)
+    with pytest.raises(HeadTooLargeError):
+        pool.urlopen("PUT", "/", body=b"x", expect_continue=5)
+    script.close()
+    assert conversation.bytes_flooded < 2**25

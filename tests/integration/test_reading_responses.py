@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import gzip
+import io
 import socket
 import threading
 import warnings
@@ -14,6 +16,7 @@ import pytest
 
 from dummyserver.script import ScriptedServer
 from urllib4 import HTTPConnectionPool
+from urllib4.connection import HTTPConnection
 from urllib4.exceptions import (
     DecodeError,
     HeadTooLargeError,
@@ -148,6 +151,57 @@ def test_a_response_without_body_is_complete_at_once(
     assert get(pool, "/2").data == b"hello"
     assert response.data == b""
     assert response.length_remaining == 0
+
+
+EMPTY_ANSWERS = [
+    ("HEAD", HELLO[:-5]),
+    ("HEAD", CHUNKED.partition(b"3\r\n")[0]),
+    ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ("GET", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+    ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+]
+
+
+def read_as_text(response: HTTPResponse) -> str:
+    with io.TextIOWrapper(response) as text:
+        return text.read()
+
+
+def read_in_with(response: HTTPResponse) -> bytes:
+    with response as file:
+        return file.read()
+
+
+@pytest.mark.parametrize(("method", "answer"), EMPTY_ANSWERS)
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_in_with,
+        read_as_text,
+        lambda response: io.BufferedReader(response).read(),
+        lambda response: b"".join(response.stream()),
+        b"".join,
+        lambda response: b"".join(response.readlines()),
+        lambda response: response.read1(10),
+        lambda response: bytes(response.readinto(bytearray(10))),
+        lambda response: response.drain_conn() or b"",
+        lambda response: response.close() or b"",
+    ],
+)
+def test_an_empty_body_can_be_read_like_any_other(
+    script: ScriptedServer, pool: HTTPConnectionPool, method: str, answer: bytes, read: Any
+) -> None:
+    """Whether a program works must not depend on whether the server had something to say: the file
+    objects of io refuse a file that is closed."""
+    script.accept().expect(method.encode() + b" / ").send(answer)
+    response = get(pool, "/", method, preload_content=False)
+    assert not response.closed
+    assert not response.isclosed()
+    assert len(read(response)) == 0
+    assert response.closed
+    assert response.isclosed()
 
 
 # -- what is no response
@@ -344,6 +398,34 @@ def test_an_error_in_the_middle_gives_the_slot_back(
     assert get(pool, "/2").data == b"hello"
 
 
+GZIPPED = gzip.compress(bytes(range(256)) * 8)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HELLO,
+        CHUNKED,
+        b"HTTP/1.1 200 OK\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(GZIPPED), GZIPPED),
+    ],
+)
+@pytest.mark.parametrize("pieces", [lambda response: response.stream(2), iter])
+def test_a_loop_over_a_response_may_close_it(
+    script: ScriptedServer, pool: HTTPConnectionPool, answer: bytes, pieces: Any
+) -> None:
+    """As in urllib3: whoever closes knows that there was more, so that is no error of the peer."""
+    # A line of two bytes first, so that there is a rest.
+    script.accept().expect(b"GET / ").send(answer.replace(b"hel", b"h\nl"))
+    response = get(pool, "/", preload_content=False)
+    received = []
+    for piece in pieces(response):
+        received.append(piece)
+        response.close()
+    assert len(received) == 1
+
+
 def test_shutdown_stops_a_reader_in_another_thread(
     script: ScriptedServer, pool: HTTPConnectionPool
 ) -> None:
@@ -431,3 +513,67 @@ def test_a_large_body_arrives_whole(script: ScriptedServer, pool: HTTPConnection
     assert get(pool, "/length", preload_content=False).readinto(target) == len(body)
     assert target == body
     assert get(pool, "/chunked").data == body
+
+
+# -- a connection without a pool
+
+
+@pytest.fixture(params=["at once", "by steps"])
+def conn(request: pytest.FixtureRequest, script: ScriptedServer) -> Iterator[HTTPConnection]:
+    class Traced(HTTPConnection):
+        def endheaders(self, *args: Any, **options: Any) -> None:
+            super().endheaders(*args, **options)
+
+    cls = HTTPConnection if request.param == "at once" else Traced
+    with contextlib.closing(cls(script.host, script.port, timeout=10)) as connection:
+        yield connection
+
+
+INJECTED = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n" + INJECTED,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2a\r\n"
+        + INJECTED
+        + b"\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_what_was_not_read_of_an_answer_is_not_taken_for_the_next(
+    script: ScriptedServer, conn: HTTPConnection, answer: bytes
+) -> None:
+    """A server must not choose what another of its answers seems to be."""
+    script.accept().expect(b"GET /1 ").send(answer)
+    script.accept().expect(b"GET /2 ").send(HELLO)
+    conn.request("GET", "/1", preload_content=False)
+    conn.getresponse().close()
+    conn.request("GET", "/2")
+    assert conn.getresponse().data == b"hello"
+
+
+@pytest.mark.parametrize("answer", [HELLO, CHUNKED, b"HTTP/1.1 204 No Content\r\n\r\n"])
+def test_what_follows_an_answer_is_not_taken_for_the_next(
+    script: ScriptedServer, conn: HTTPConnection, answer: bytes
+) -> None:
+    script.accept().expect(b"GET /1 ").send(answer + INJECTED)
+    script.accept().expect(b"GET /2 ").send(HELLO)
+    conn.request("GET", "/1")
+    assert conn.getresponse().data in (b"hello", b"")
+    conn.request("GET", "/2")
+    assert conn.getresponse().data == b"hello"
+
+
+def test_a_tunnel_with_anything_left_in_it_is_opened_anew(
+    script: ScriptedServer, conn: HTTPConnection
+) -> None:
+    opened = b"HTTP/1.1 200 OK\r\n\r\n"
+    script.accept().expect(b"CONNECT ").send(opened).expect(b"GET /1 ").send(HELLO + INJECTED)
+    script.accept().expect(b"CONNECT ").send(opened).expect(b"GET /2 ").send(HELLO)
+    conn.set_tunnel("target.example", 80, {"X-Proxy": "1"})
+    for target in ("/1", "/2"):
+        conn.request("GET", target)
+        assert conn.getresponse().data == b"hello"
+    assert all(b"X-Proxy: 1" in request for request in script.requests[::2])

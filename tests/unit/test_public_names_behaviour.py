@@ -14,6 +14,7 @@ import http.client
 import io
 import logging
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -331,6 +332,19 @@ def test_a_request_can_be_written_step_by_step(server: DummyServer) -> None:
     content = http.client.HTTPConnection.getresponse(conn).read()
     assert b'["X-Tea", "black"]' in content
     assert b"User-Agent" not in content
+    conn.close()
+
+
+def test_several_values_put_at_once_are_one_line(script: ScriptedServer) -> None:
+    """http.client folds them, which no sender may do (RFC 9112, 5.2); a fold reads as one space."""
+    script.accept().expect(re.compile(rb"\r\nX-Tea: black green 3\r\n")).send(
+        b"HTTP/1.1 204 No Content\r\n\r\n"
+    )
+    conn = HTTPConnection("127.0.0.1", script.port)
+    conn.putrequest("GET", "/")
+    conn.putheader("X-Tea", "black", b"green", 3)
+    conn.endheaders()
+    assert http.client.HTTPConnection.getresponse(conn).status == 204
     conn.close()
 
 

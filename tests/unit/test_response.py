@@ -503,6 +503,25 @@ def test_raw_bytes_after_decoded_ones_are_refused(
     assert response.read(decode_content=True) == CONTENT[3:]
 
 
+@pytest.mark.parametrize("source", ["http.client, chunked", "ours, chunked, whole"])
+@pytest.mark.parametrize("again", READS_AGAIN)
+@pytest.mark.parametrize("cut", [0, 1])
+def test_at_the_end_there_is_nothing_to_mix(
+    source: str, again: Callable[[HTTPResponse], Any], cut: int
+) -> None:
+    """As in urllib3: requests reads the rest so when the content of a redirect is malformed."""
+    wire = gzip.compress(CONTENT)
+    response = SOURCES[source](wire[: len(wire) - cut], "gzip")
+    assert response.read(3) == CONTENT[:3]
+    if cut:
+        with pytest.raises(DecodeError):
+            response.read()
+    else:
+        assert response.read() == CONTENT[3:]
+    assert len(again(response)) == 0
+    assert len(response.read1(decode_content=False)) == 0
+
+
 def test_without_a_coding_there_is_nothing_to_mix() -> None:
     response = over_ours("length", CONTENT, "")
     assert response.read(3) + response.read(decode_content=False) == CONTENT
@@ -538,8 +557,8 @@ def test_chunks_come_one_by_one(source: str) -> None:
     assert list(make().stream()) == list(make().stream(None)) == chunks
     sizes = [len(piece) for piece in make().read_chunked(30)]
     assert sizes == [30, 20, 30, 20, 20]
-    assert list(make().stream(0)) == []
     response = make()
+    assert list(response.stream(0)) == list(response.read_chunked(0)) == []
     assert list(response.read_chunked()) == chunks
     assert list(response.read_chunked()) == []
     assert response.closed
@@ -775,6 +794,14 @@ def test_json_errors_are_pythons() -> None:
         HTTPResponse(b'"\xff"').json()
 
 
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"1" * 5000])
+def test_json_that_is_beyond_python_is_a_json_error(body: bytes) -> None:
+    """A server chooses how deep it nests and how long its numbers are."""
+    with pytest.raises(json.JSONDecodeError) as caught:
+        HTTPResponse(body).json()
+    assert isinstance(caught.value.__cause__, (RecursionError, ValueError))
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "text"),
     [
@@ -792,7 +819,9 @@ def test_json_errors_are_pythons() -> None:
         ("text/plain; charset=rot13", b"\xc3\xa9", "é"),
         ("text/plain; charset=undefined", b"\xc3\xa9", "é"),
         ("text/plain; charset=idna", b"\xc3\xa9", "é"),
+        ("text/plain; charset=punycode", b"a\xc3\xa9", "aé"),
         ("text/plain; charset=a\0b", b"x", "x"),
+        ("text/plain; charset=latin-1; x=" + 1000 * "y", b"\xe9", "\ufffd"),  # see _LONGEST_TYPE
         ("text/plain; charset*=utf-8''latin-1", b"\xe9", "é"),
         (";;;charset", b"x", "x"),
         (None, "é", "é"),
@@ -982,13 +1011,14 @@ def test_a_response_is_a_context_manager() -> None:
 
 @pytest.mark.parametrize("source", ["http.client, length", "ours, length, whole", "BytesIO"])
 def test_after_close_nothing_more_is_read(source: str) -> None:
-    """As in urllib3: b"" for who asks for all that is left, an error for who counts on more."""
+    """As in urllib3: nothing for who asks for all that is left, an error for who counts on more."""
     options = {"headers": {"Content-Length": "1000"}} if source == "BytesIO" else {}
     response = SOURCES[source](CONTENT, "", **options)
     assert response.read(3) == CONTENT[:3]
     response.close()
     assert response.read() == b""
-    for way in ("read(1)", "read1(3)", "readline(3)", "readinto(1)", "stream(1)"):
+    assert list(response.stream(1)) == list(response) == []
+    for way in ("read(1)", "read1(3)", "readline(3)", "readinto(1)"):
         with pytest.raises(ProtocolError, match="IncompleteRead"):
             WAYS[way](response)
 

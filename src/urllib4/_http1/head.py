@@ -301,28 +301,31 @@ def early_status(data: bytes) -> int | None:
     None as long as its status line, or an interim (1xx) answer before it, is not complete; and for
     what is no answer, which is found out when the head is read.
     """
+    start = 0
     while True:
-        line, end, _ = data.partition(b"\n")
-        match = _STATUS_LINE.fullmatch(line.rstrip(b"\r")) if end else None
+        end = data.find(b"\n", start)
+        match = _STATUS_LINE.fullmatch(data[start:end].rstrip(b"\r")) if end >= 0 else None
         if match is None:
             return None
         status = int(match.group(2))
         if status >= 200 or status == 101:
             return status
-        _, blank, data = data.partition(b"\r\n\r\n")
-        if not blank:
+        start = data.find(b"\r\n\r\n", start) + 4
+        if start < 4:
             return None
 
 
 def may_continue(data: bytes) -> bool:
     """Tell whether `data` holds a whole 100 Continue before any final answer."""
+    start = 0
     while True:
-        head, blank, data = data.partition(b"\r\n\r\n")
-        match = _STATUS_LINE.match(head) if blank else None
+        end = data.find(b"\r\n\r\n", start)
+        match = _STATUS_LINE.match(data, start, end) if end >= 0 else None
         if match is None or not match.group(2).startswith(b"1"):
             return False
         if match.group(2) == b"100":
             return True
+        start = end + 4
 
 
 # -- requests ------------------------------------------------------------------------------
