@@ -56,7 +56,7 @@ from .response import BaseHTTPResponse
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.request import set_file_position
 from .util.retry import Retry
-from .util.timeout import coerce_timeout
+from .util.timeout import _DEFAULT_TIMEOUT, coerce_timeout
 from .util.url import Url, parse_url
 
 __all__ = ["PoolManager", "ProxyManager", "proxy_from_url"]
@@ -785,7 +785,9 @@ class PoolManager(RequestMethods):
 
     def _start_deadline(self, kw: dict[str, Any]) -> None:
         """Let a deadline run over all requests of one call, not for each anew."""
-        timeout = kw.get("timeout", self.connection_pool_kw.get("timeout"))
+        timeout = kw.get("timeout", _DEFAULT_TIMEOUT)
+        if timeout is _DEFAULT_TIMEOUT:
+            timeout = self.connection_pool_kw.get("timeout")
         if getattr(timeout, "deadline", None) is not None:
             running = coerce_timeout(timeout).clone()
             running._running_deadline = running_deadline(timeout)
