@@ -82,6 +82,7 @@ from .exceptions import (
     SSLError,
     TimeoutError,
     UnrewindableBodyError,
+    _without_userinfo,
 )
 from .exceptions import ClosedPoolError as ClosedPoolError
 from .exceptions import FullPoolError as FullPoolError
@@ -605,7 +606,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
                 raise
             if not self._may_resend(call, conn, error):
                 raise
-            log.debug("Resending on a new connection: %s (%r)", call.url, error)
+            log.debug("Resending on a new connection: %s (%r)", _without_userinfo(call.url), error)
         self._ledger.resent()
         discard(conn, "stale")
         return self._exchange(call, conn)
@@ -873,9 +874,9 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         """Turn the call into the next request."""
         call.retries = step.retries
         if step.location is None:
-            log.debug("Retry: %s", call.url)
+            log.debug("Retry: %s", _without_userinfo(call.url))
             return
-        log.debug("Redirecting %s -> %s", call.url, step.location)
+        log.debug("Redirecting %s -> %s", *map(_without_userinfo, (call.url, step.location)))
         following = redirected(
             response,
             step.retries,
@@ -924,7 +925,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             "Retrying (%r) after connection broken by '%r': %s",
             call.retries,
             error,
-            call.url,
+            _without_userinfo(call.url),
             extra={
                 "__urllib4-retry-warning": {"host": self.host},
                 "__urllib3-retry-warning": {"host": self.host},

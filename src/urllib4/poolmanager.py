@@ -51,6 +51,7 @@ from .exceptions import (
     ProxySchemeUnknown,
     URLSchemeUnknown,
     _without_any_userinfo,
+    _without_userinfo,
 )
 from .response import BaseHTTPResponse
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
@@ -826,7 +827,7 @@ class PoolManager(RequestMethods):
             check_unused(kw["body_pos"])
         kw["retries"] = step.retries
         kw["headers"] = following.headers
-        log.info("Redirecting %s -> %s", url, following.url)
+        log.info("Redirecting %s -> %s", *map(_without_userinfo, (url, following.url)))
         return following.method, following.url
 
 

@@ -31,6 +31,7 @@ from ..exceptions import (
     ReadTimeoutError,
     RequestCancelledError,
     ResponseError,
+    _without_userinfo,
 )
 from .util import reraise, to_str
 
@@ -509,7 +510,7 @@ class Retry:
         if following.is_exhausted():
             reason = ResponseError(cause) if error is None else error
             raise MaxRetryError(_pool, url, reason) from reason
-        log.debug("Incremented Retry for (url='%s'): %r", url, following)
+        log.debug("Incremented Retry for (url='%s'): %r", _without_userinfo(url), following)
         return following
 
 
