@@ -515,6 +515,8 @@ class PoolManager(RequestMethods):
             if pool is not None:
                 return pool
         context = self._merge_pool_kwargs(pool_kwargs)
+        if known is not None and context != known.keywords:
+            known = None  # another thread changed an option just now, and may change it back
         context["scheme"] = scheme or "http"
         if not port:
             port = port_by_scheme.get(context["scheme"].lower(), 80)

@@ -219,6 +219,32 @@ class Special(HTTPConnectionPool):
     pass
 
 
+def test_options_that_are_changed_for_a_moment_are_not_remembered() -> None:
+    """Such as verification switched off by one thread while another one asks for its pool."""
+
+    class Options(dict[str, Any]):
+        """Is changed before the next step of the manager, and back after it."""
+
+        momentary: dict[str, Any] | None = None
+
+        def copy(self) -> dict[str, Any]:
+            momentary, self.momentary = self.momentary, None
+            return {**self, **(momentary or {})}
+
+    with PoolManager() as manager:
+        manager.connection_pool_kw = options = Options(retries=1)
+        manager.connection_from_url("https://a.example/")
+        options.momentary = {"cert_reqs": "CERT_NONE"}
+        unverified = manager.connection_from_url("https://b.example/")
+        assert unverified.cert_reqs == "CERT_NONE"
+        for _ in range(2):
+            assert manager.connection_from_url("https://b.example/").cert_reqs is None
+        options.momentary = {"cert_reqs": "CERT_NONE"}
+        manager.clear()
+        assert manager.connection_from_url("https://b.example/").cert_reqs == "CERT_NONE"
+        assert manager.connection_from_url("https://b.example/").cert_reqs is None
+
+
 def test_a_subclass_chooses_its_pools_by_a_class_attribute(server: DummyServer) -> None:
     class Manager(PoolManager):
         pool_classes_by_scheme = {"http": Special, "https": HTTPSConnectionPool}
