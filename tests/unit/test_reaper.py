@@ -59,6 +59,13 @@ def give(store: IdleStore, conn: Conn) -> None:
         store.make_due(conn._life.idle_until)
 
 
+def fail_to_close(conn: Any) -> None:
+    def close() -> None:
+        raise RuntimeError("close() of a program's own class")
+
+    conn.close = close
+
+
 def is_closed(conns: list[Conn]) -> list[bool]:
     return [conn.closed.is_set() for conn in conns]
 
@@ -102,6 +109,15 @@ def test_the_reason_is_the_bound_that_was_reached() -> None:
     give(store, conn)
     store.expire(5.0)
     assert ends == ["max_lifetime"]
+
+
+def test_a_connection_that_fails_to_close_is_no_reason_to_keep_the_others() -> None:
+    """Classes of programs may raise; whoever looks is not the one who can do something about it."""
+    store, conns = a_store(5.0, 6.0, 9.0)
+    fail_to_close(conns[0])
+    store.expire(7.0)
+    assert is_closed(conns) == [False, True, False]
+    assert store.due == 9.0
 
 
 def test_a_connection_is_closed_once_by_two_that_look_at_the_same_time() -> None:
