@@ -635,9 +635,9 @@ class KeepingPool(ConnectionPool):
                 bound = None if seconds is None else Deadline(seconds)
                 cancel = None if call is None else call.cancel
                 permit = self._wait_for_permit(call, cancel, bound, lambda: False)
-            self._ledger.created()
-            conn._life = life = Life(self.reuse, self._clock(), self._ledger.closed, permit)
+            conn._life = life = Life(self.reuse, self._clock(), permit)
             life.reason = "connect_failed"
+            life.begin(self._ledger.move)
         if self.pool is None:
             # Or close(wait=True) could end before this connection does.
             raise ClosedPoolError(self, "Pool is closed.")

@@ -31,7 +31,10 @@ class Conn:
     def __init__(self, until: float, ends: list[str] | None = None) -> None:
         self.sock: Any = object()
         self.closed = threading.Event()
-        self._life: Life | None = Life(ReusePolicy(), 0.0, ([] if ends is None else ends).append)
+        self._life: Life | None = Life(ReusePolicy(), 0.0)
+        noted: list[str] = [] if ends is None else ends
+        self._life.begin(lambda holder: noted.append(holder.pop()))
+        noted.remove("created")
         self._life.idle_until = until
 
     def close(self) -> None:
