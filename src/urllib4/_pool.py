@@ -85,6 +85,8 @@ class ConnectionPool:
         self._tunnel_host = self.host
         if self.host is not None and self.host.startswith("[") and self.host.endswith("]"):
             self.host = self.host[1:-1]
+        elif self.host is not None and ":" in self.host:
+            self._tunnel_host = f"[{self.host}]"
 
     def __str__(self) -> str:
         return f"{type(self).__name__}(host={self.host!r}, port={self.port!r})"

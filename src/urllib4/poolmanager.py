@@ -518,7 +518,7 @@ class PoolManager(RequestMethods):
         if known is not None and context != known.keywords:
             known = None  # another thread changed an option just now, and may change it back
         context["scheme"] = scheme or "http"
-        if not port:
+        if port is None:
             port = port_by_scheme.get(context["scheme"].lower(), 80)
         context["port"] = port
         context["host"] = host
@@ -776,7 +776,7 @@ class PoolManager(RequestMethods):
         pool = self.connection_from_host("localhost", scheme=scheme, pool_kwargs=options)
         return pool, unix.plain.request_uri
 
-    def _set_proxy_headers(self, url: str, headers: Any) -> Any:
+    def _set_proxy_headers(self, url: str, headers: Any = None) -> Any:
         """Add what a proxy expects (Accept, and the target's Host) unless given."""
         result = HTTPHeaderDict(headers)
         if "accept" not in result:
@@ -965,7 +965,7 @@ class ProxyManager(PoolManager):
         if not proxy.host:
             shown = _without_any_userinfo(proxy.url)
             raise LocationValueError(f"the proxy URL has no host: {shown!r}")
-        if not proxy.port:
+        if proxy.port is None:
             proxy = proxy._replace(port=port_by_scheme.get(proxy.scheme, 80))
         self.proxy_headers: Mapping[str, str] = proxy_headers or {}
         if proxy.auth:

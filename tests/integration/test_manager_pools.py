@@ -15,9 +15,22 @@ import pytest
 from dummyserver.counting import CountingServer
 from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
-from urllib4 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry, Timeout
-from urllib4.exceptions import LocationValueError, SecurityWarning, URLSchemeUnknown
+from urllib4 import (
+    HTTPConnectionPool,
+    HTTPSConnectionPool,
+    PoolManager,
+    ProxyManager,
+    Retry,
+    Timeout,
+)
+from urllib4.exceptions import (
+    LocationValueError,
+    NewConnectionError,
+    SecurityWarning,
+    URLSchemeUnknown,
+)
 from urllib4.poolmanager import PoolKey, key_fn_by_scheme, pool_classes_by_scheme
+from urllib4.proxies import Proxy
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -122,6 +135,16 @@ def test_a_key_shows_no_secret(manager: PoolManager) -> None:
     (key,) = manager.pools.keys()
     assert isinstance(key, PoolKey)
     assert not any(secret in repr(key) for secret in ("s3cr3t", "k3y", "t0ken"))
+
+
+def test_port_0_is_not_the_default_port(manager: PoolManager) -> None:
+    """Nothing can listen there; a request must not go to a port that nobody asked for."""
+    assert manager.connection_from_url("http://h.example:0/").port == 0
+    assert manager.connection_from_host("h.example", 0, "https").port == 0
+    assert ProxyManager("http://h.example:0").proxy.port == 0
+    assert Proxy("http://h.example:0").url.port == 0
+    with pytest.raises(NewConnectionError, match="port=0"):
+        manager.request("GET", "http://127.0.0.1:0/", retries=False)
 
 
 @pytest.mark.parametrize("host", ["", None])
