@@ -400,7 +400,11 @@ class KeepingPool(ConnectionPool):
                     if not permit.take():
                         break  # connections of others are not closed on suspicion
                     self._note_opening(conn, permit)
-                self._open(conn)
+                try:
+                    self._open(conn)
+                except BaseException:
+                    lease.end(False)  # it may be open, but something is wrong with it
+                    raise
                 lease.end(True)
                 opened += 1
         finally:
