@@ -20,6 +20,7 @@ from ._progress import ProgressCallback
 from ._route import DIRECT
 from .exceptions import HTTPError, RequestCancelledError
 from .util.retry import Retry
+from .util.timeout import _DEFAULT_TIMEOUT, _seconds
 
 #: The first phase of an attempt.
 WAITING = "waiting for a connection"
@@ -197,7 +198,7 @@ def running_deadline(timeout: Any) -> Deadline | None:
     if running is not None:
         return running
     seconds = timeout.deadline
-    return None if seconds is None else Deadline(seconds)
+    return None if seconds is None else Deadline(_seconds(seconds))
 
 
 def start_attempt(call: Call) -> None:
@@ -213,8 +214,8 @@ def start_attempt(call: Call) -> None:
     bound = call.deadline
     if bound is not None:
         bound.check(call.phase)
-    if isinstance(total, (int, float)):
-        attempt = Deadline(total)
+    if total is not None and total is not _DEFAULT_TIMEOUT:
+        attempt = Deadline(_seconds(total))
         if bound is None or attempt.at < bound.at:
             bound = attempt
     call.attempt_deadline = bound

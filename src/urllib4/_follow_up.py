@@ -215,9 +215,8 @@ def same_origin(url: str, other: str) -> bool:
 
 def _origin(url: Url) -> tuple[str, str | None, int | None]:
     scheme = url.scheme or "http"
-    host = url.host.rstrip(".") if url.host else None
     port = url.port if url.port is not None else _DEFAULT_PORTS.get(scheme)
-    return scheme, host, port
+    return scheme, url.host, port
 
 
 def without_headers(headers: Any, unwanted: frozenset[str]) -> Any:

@@ -38,7 +38,7 @@ class _Watched:
         for reference in list(self._references.values()):
             watched = reference()
             if watched is not None:
-                with suppress(OSError):  # of one; the others must be told all the same
+                with suppress(Exception):  # of one; the others must be told all the same
                     watched._after_fork_in_child()
 
 

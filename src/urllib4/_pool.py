@@ -86,6 +86,8 @@ class ConnectionPool:
         self._tunnel_host = self.host
         if self.host is not None and self.host.startswith("[") and self.host.endswith("]"):
             self.host = self.host[1:-1]
+        elif self.host is not None and ":" in self.host:
+            self._tunnel_host = f"[{self.host}]"
 
     def __str__(self) -> str:
         return f"{type(self).__name__}(host={self.host!r}, port={self.port!r})"
@@ -399,7 +401,11 @@ class KeepingPool(ConnectionPool):
                     if not permit.take():
                         break  # connections of others are not closed on suspicion
                     self._note_opening(conn, permit)
-                self._open(conn)
+                try:
+                    self._open(conn)
+                except BaseException:
+                    lease.end(False)  # it may be open, but something is wrong with it
+                    raise
                 lease.end(True)
                 opened += 1
         finally:
@@ -636,9 +642,9 @@ class KeepingPool(ConnectionPool):
                 bound = None if seconds is None else Deadline(seconds)
                 cancel = None if call is None else call.cancel
                 permit = self._wait_for_permit(call, cancel, bound, lambda: False)
-            self._ledger.created()
-            conn._life = life = Life(self.reuse, self._clock(), self._ledger.closed, permit)
+            conn._life = life = Life(self.reuse, self._clock(), permit)
             life.reason = "connect_failed"
+            life.begin(self._ledger.move)
         if self.pool is None:
             # Or close(wait=True) could end before this connection does.
             raise ClosedPoolError(self, "Pool is closed.")

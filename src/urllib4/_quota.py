@@ -52,7 +52,7 @@ class Permit:
 
 
 class _Ticket:
-    """A place in the line."""
+    """Somebody in the line."""
 
     __slots__ = ("_gate", "pool")
 
@@ -69,6 +69,30 @@ class _Ticket:
     def wait(self, seconds: float) -> None:
         """Wait to be woken."""
         self._gate.acquire(timeout=seconds)
+
+
+class _Place:
+    """Keeps a ticket in the line until :meth:`leave`, or until the last reference to this is gone.
+
+    Nobody could pass a ticket that an exception of a signal handler had left behind.
+    """
+
+    __slots__ = ("_quota", "_ticket")
+
+    def __init__(self, quota: Quota, ticket: _Ticket) -> None:
+        self._quota = quota
+        self._ticket = ticket
+        quota._line.append(ticket)
+
+    def leave(self) -> None:
+        """Go, and let the next one look; later calls do no harm."""
+        with suppress(ValueError):  # it is gone
+            self._quota._line.remove(self._ticket)
+        self._quota.wake()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_ticket"):  # __init__ may have been interrupted
+            self.leave()
 
 
 class Quota:
@@ -127,7 +151,7 @@ class Quota:
         """
         ticket = _Ticket(pool)
         forget = None if cancel is None else cancel.on_cancel(ticket.wake)
-        self._line.append(ticket)
+        place = _Place(self, ticket)
         try:
             while True:
                 if self._line[0] is ticket and (use_idle() or permit.take() or self._took(permit)):
@@ -139,10 +163,9 @@ class Quota:
                     return False
                 ticket.wait(left)
         finally:
+            place.leave()
             if forget is not None:
                 forget()
-            self._line.remove(ticket)
-            self.wake()
 
     def _took(self, permit: Permit) -> bool:
         """Close idle connections until one of their permits can be had."""

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -216,31 +216,32 @@ class Ledger:
 
     def note(self, name: str) -> None:
         """Count one more of `name`."""
+        self.move([name])
+
+    def move(self, holder: list[str]) -> None:
+        """Count one more of what `holder` names, and take it out of there.
+
+        As one step (see ``_idle``): an exception of a signal handler comes before or after it.
+
+        :raises IndexError: somebody did already.
+        """
         entries = self._entries
-        entries.append(name)
+        entries.extend(map(list.pop, (holder,)))
         if len(entries) > self.FOLD and self._folding.acquire(blocking=False):
             try:
                 seen = entries[:]
                 entries[: len(seen)] = [_sum(seen)]
             finally:
                 self._folding.release()
+        self._waiters.wake_all()
 
     def totals(self) -> Counter[str]:
         """Return how often each name was noted, as of one moment."""
         return _sum(self._entries[:])
 
-    def created(self) -> None:
-        """Count a connection that is about to be opened."""
-        self.note(_CREATED)
-
     def resent(self) -> None:
         """Count a request that is sent once more."""
         self.note(_RESENT)
-
-    def closed(self, reason: str) -> None:
-        """Count a connection that was closed."""
-        self.note(reason)
-        self._waiters.wake_all()
 
     def open_now(self) -> int:
         """Return how many connections are open, or being opened."""
@@ -291,9 +292,8 @@ class Life:
 
     :param policy: of its pool.
     :param now: seconds, monotonic.
-    :param on_end: called once with the reason when the connection is closed, or forgotten;
-        possibly by the garbage collector.
-    :param permit: given back then, where the manager has a limit for all pools.
+    :param permit: given back when the connection is closed, or forgotten, where the manager has a
+        limit for all pools.
 
     :ivar carried: answers received.
     :ivar reason: why it is being closed, as far as anybody said so.
@@ -302,11 +302,11 @@ class Life:
     """
 
     __slots__ = (
-        "_bounded", "_keep_seconds", "_made_at", "_on_end", "_permit", "_requests_left", "carried",
-        "expiry", "idle_since", "idle_until", "reason",
+        "_bounded", "_ending", "_keep_seconds", "_made_at", "_move", "_opening", "_permit",
+        "_requests_left", "carried", "expiry", "idle_since", "idle_until", "reason",
     )  # fmt: skip
 
-    def __init__(self, policy: ReusePolicy, now: float, on_end: Any, permit: Any = None) -> None:
+    def __init__(self, policy: ReusePolicy, now: float, permit: Any = None) -> None:
         self.reason: str | None = None
         self._permit = permit
         self._made_at = now
@@ -317,9 +317,18 @@ class Life:
         self.idle_since = now
         self.idle_until = math.inf
         self.expiry = "idle_timeout"
-        # list.pop() is one step: it decides who ends this.  The last one here: an interrupted
-        # constructor leaves nothing to end.
-        self._on_end = [on_end]
+        # What is still to be written into the books.
+        self._opening = [_CREATED]
+        # The last one here: an interrupted constructor leaves nothing to end.
+        self._ending = ["failed"]
+
+    def begin(self, move: Callable[[list[str]], None]) -> None:
+        """Write into the books that the connection is about to be opened, and later why it ended.
+
+        :param move: :meth:`Ledger.move`; possibly called by the garbage collector.
+        """
+        self._move = move
+        move(self._opening)
 
     def answered(self, headers: Mapping[str, str], policy: ReusePolicy) -> None:
         """Count an answer, and note what its ``Keep-Alive`` field asks for."""
@@ -359,17 +368,19 @@ class Life:
 
     def end(self, default: str = "failed") -> None:
         """Tell that the connection is closed; later calls do nothing."""
-        with suppress(IndexError):
-            self._on_end.pop()(self.reason or default)
+        if not self._opening:  # or nobody knows that it was to be opened
+            with suppress(IndexError):  # somebody was faster
+                self._ending[0] = self.reason or default
+                self._move(self._ending)
         if self._permit is not None:
             self._permit.give_back()
 
     def disown(self) -> None:
         """Tell nobody: the connection is that of the parent of this process."""
-        self._on_end.clear()
+        self._ending.clear()
 
     def __del__(self) -> None:
-        if getattr(self, "_on_end", None):  # __init__ may have been interrupted
+        if getattr(self, "_ending", None):  # __init__ may have been interrupted
             self.end("forgotten")
 
 

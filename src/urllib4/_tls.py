@@ -282,6 +282,12 @@ def context_for(config: TLSConfig) -> Any:
     return _plan(config).context
 
 
+def has_more_than_wrap_socket_takes(config: TLSConfig) -> bool:
+    """Tell whether a setting can be given to ``ssl_wrap_socket`` as part of a context only."""
+    names = ("ssl_version", "ssl_minimum_version", "ssl_maximum_version", "cert_data")
+    return any(getattr(config, name) is not None for name in names)
+
+
 def _plan(config: TLSConfig) -> Plan:
     if config.ssl_context is not None:
         return _ssl_plan.plan_for(config.ssl_context, _changes(config))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -86,6 +87,9 @@ _EMBEDDED_4 = (
     (IPv6Network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
     (IPv6Network("2002::/16"), 80),  # 6to4 (RFC 3056)
 )
+# ISATAP (RFC 5214, 6.1), in any network: these 32 bits, with or without the one that says that the
+# IPv4 address behind them is unique.
+_ISATAP, _ISATAP_UNIQUE = 0x5EFE, 0x02000000
 
 
 def public_addresses_only(
@@ -96,7 +100,7 @@ def public_addresses_only(
     Refused are private networks, loopback, link-local (with the metadata services of clouds), the
     addresses that providers share (CGNAT), multicast, unspecified, reserved, documentation and
     benchmarking addresses of IPv4 and IPv6, Teredo, and IPv6 addresses that hold such an IPv4
-    address: mapped, 6to4 and NAT64 (of ``64:ff9b:1::/48`` all).
+    address: mapped, 6to4, ISATAP and NAT64 (of ``64:ff9b:1::/48`` all).
 
     :param address: may be a text; all spellings that the system takes are understood
         (``127.1``, ``0x7f000001``, ``2130706433``, ``0177.0.0.1``).
@@ -115,10 +119,11 @@ def _parsed(text: str) -> IPv4Address | IPv6Address:
     try:
         return ip_address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
     except ValueError:
-        try:
-            return IPv4Address(socket.inet_aton(text))
-        except OSError:
-            raise ValueError(f"{text!r} is not an address") from None
+        # The C library reads up to a white space and ignores what comes behind it.
+        if text.split() == [text]:
+            with suppress(OSError):
+                return IPv4Address(socket.inet_aton(text))
+        raise ValueError(f"{text!r} is not an address") from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -130,9 +135,17 @@ def _special(number: int, version: int) -> str | None:
     six = IPv6Address(number)
     for network, shift in _EMBEDDED_4:
         if six in network:
-            reason = _special((number >> shift) & 0xFFFFFFFF, 4)
-            return None if reason is None else f"{reason}, as IPv4 within IPv6"
+            return _special_within(number >> shift)
     for network6, reason in _SPECIAL_6:
         if six in network6:
             return reason
-    return None if six in _GLOBAL_UNICAST else "reserved"
+    if six not in _GLOBAL_UNICAST:
+        return "reserved"
+    is_isatap = (number >> 32) & 0xFFFFFFFF & ~_ISATAP_UNIQUE == _ISATAP
+    return _special_within(number) if is_isatap else None
+
+
+def _special_within(number: int) -> str | None:
+    """Return what is special about the IPv4 address in the last 32 bits."""
+    reason = _special(number & 0xFFFFFFFF, 4)
+    return None if reason is None else f"{reason}, as IPv4 within IPv6"

@@ -1424,6 +1424,9 @@ class HTTPSConnection(HTTPConnection):
         """Use what somebody (httpretty) put in the place of `ssl_wrap_socket` in this module."""
         from . import _tls
 
+        context = config.ssl_context
+        if context is None and _tls.has_more_than_wrap_socket_takes(config):
+            context = _tls.context_for(config)
         sock = ssl_wrap_socket(
             sock=self.sock,
             keyfile=config.key_file,
@@ -1434,12 +1437,20 @@ class HTTPSConnection(HTTPConnection):
             ca_cert_dir=config.ca_cert_dir,
             ca_cert_data=config.ca_cert_data,
             server_hostname=config.server_hostname or hostname,
-            ssl_context=config.ssl_context,
+            ssl_context=context,
             tls_in_tls=tls_in_tls,
         )
-        if config.assert_fingerprint:
-            assert_fingerprint(sock.getpeercert(binary_form=True), config.assert_fingerprint)
-            return _tls.TLSResult(sock, True)
+        try:
+            if config.assert_pins:
+                from .util._pins import assert_pins  # few programs have pins
+
+                assert_pins(sock.getpeercert(binary_form=True), config.assert_pins)
+            if config.assert_fingerprint:
+                assert_fingerprint(sock.getpeercert(binary_form=True), config.assert_fingerprint)
+                return _tls.TLSResult(sock, True)
+        except BaseException:
+            sock.close()
+            raise
         required = resolve_cert_reqs(config.cert_reqs) == _tls.CERT_REQUIRED
         return _tls.TLSResult(sock, required)
 

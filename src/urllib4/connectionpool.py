@@ -84,6 +84,7 @@ from .exceptions import (
     SSLError,
     TimeoutError,
     UnrewindableBodyError,
+    _without_userinfo,
 )
 from .exceptions import ClosedPoolError as ClosedPoolError
 from .exceptions import FullPoolError as FullPoolError
@@ -628,7 +629,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         That is nobody's fault: a server may close an idle connection while the request is on its
         way (RFC 9112, 9.3.1 and 9.5).  So it does not count as a retry, and happens once.
         """
-        log.debug("Resending on a new connection: %s (%r)", call.url, error)
+        log.debug("Resending on a new connection: %s (%r)", _without_userinfo(call.url), error)
         self._ledger.resent()
         discard(conn, "stale")
         return self._exchange(call, conn)
@@ -912,9 +913,9 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         """Turn the call into the next request."""
         call.retries = step.retries
         if step.location is None:
-            log.debug("Retry: %s", call.url)
+            log.debug("Retry: %s", _without_userinfo(call.url))
             return
-        log.debug("Redirecting %s -> %s", call.url, step.location)
+        log.debug("Redirecting %s -> %s", *map(_without_userinfo, (call.url, step.location)))
         following = redirected(
             response,
             step.retries,
@@ -928,7 +929,10 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             call.body = None
             call.body_pos = None
             call.chunked = False
-        call.method, call.url, call.headers = following.method, following.url, following.headers
+        call.method, call.url = following.method, following.url
+        if following.headers is not call.headers:
+            # Secrets of the proxy, which stays, went with those of the request.
+            call.headers = self._request_headers(following.headers, call.route)
         call.target = self._target(call.url)
         self._rewind(call)
         self._plan(call)
@@ -963,7 +967,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             "Retrying (%r) after connection broken by '%r': %s",
             call.retries,
             error,
-            call.url,
+            _without_userinfo(call.url),
             extra={
                 "__urllib4-retry-warning": {"host": self.host},
                 "__urllib3-retry-warning": {"host": self.host},

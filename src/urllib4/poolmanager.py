@@ -51,12 +51,13 @@ from .exceptions import (
     ProxySchemeUnknown,
     URLSchemeUnknown,
     _without_any_userinfo,
+    _without_userinfo,
 )
 from .response import BaseHTTPResponse, HTTPResponse
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.request import set_file_position
 from .util.retry import Retry
-from .util.timeout import coerce_timeout
+from .util.timeout import _DEFAULT_TIMEOUT, coerce_timeout
 from .util.url import Url, parse_url
 
 __all__ = ["PoolManager", "ProxyManager", "proxy_from_url"]
@@ -518,8 +519,10 @@ class PoolManager(RequestMethods):
             if pool is not None:
                 return pool
         context = self._merge_pool_kwargs(pool_kwargs)
+        if known is not None and context != known.keywords:
+            known = None  # another thread changed an option just now, and may change it back
         context["scheme"] = scheme or "http"
-        if not port:
+        if port is None:
             port = port_by_scheme.get(context["scheme"].lower(), 80)
         context["port"] = port
         context["host"] = host
@@ -781,7 +784,7 @@ class PoolManager(RequestMethods):
         pool = self.connection_from_host("localhost", scheme=scheme, pool_kwargs=options)
         return pool, unix.plain.request_uri
 
-    def _set_proxy_headers(self, url: str, headers: Any) -> Any:
+    def _set_proxy_headers(self, url: str, headers: Any = None) -> Any:
         """Add what a proxy expects (Accept, and the target's Host) unless given."""
         result = HTTPHeaderDict(headers)
         if "accept" not in result:
@@ -793,7 +796,9 @@ class PoolManager(RequestMethods):
 
     def _start_deadline(self, kw: dict[str, Any]) -> None:
         """Let a deadline run over all requests of one call, not for each anew."""
-        timeout = kw.get("timeout", self.connection_pool_kw.get("timeout"))
+        timeout = kw.get("timeout", _DEFAULT_TIMEOUT)
+        if timeout is _DEFAULT_TIMEOUT:
+            timeout = self.connection_pool_kw.get("timeout")
         if getattr(timeout, "deadline", None) is not None:
             running = coerce_timeout(timeout).clone()
             running._running_deadline = running_deadline(timeout)
@@ -832,7 +837,7 @@ class PoolManager(RequestMethods):
             check_unused(kw["body_pos"])
         kw["retries"] = step.retries
         kw["headers"] = following.headers
-        log.info("Redirecting %s -> %s", url, following.url)
+        log.info("Redirecting %s -> %s", *map(_without_userinfo, (url, following.url)))
         return following.method, following.url
 
 
@@ -968,7 +973,7 @@ class ProxyManager(PoolManager):
         if not proxy.host:
             shown = _without_any_userinfo(proxy.url)
             raise LocationValueError(f"the proxy URL has no host: {shown!r}")
-        if not proxy.port:
+        if proxy.port is None:
             proxy = proxy._replace(port=port_by_scheme.get(proxy.scheme, 80))
         self.proxy_headers: Mapping[str, str] = proxy_headers or {}
         if proxy.auth:

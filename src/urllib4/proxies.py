@@ -85,7 +85,7 @@ class Proxy:
         if not parsed.host:
             shown = _without_any_userinfo(str(url))
             raise LocationValueError(f"the proxy URL has no host: {shown!r}")
-        port = parsed.port or _DEFAULT_PORTS[parsed.scheme]
+        port = _DEFAULT_PORTS[parsed.scheme] if parsed.port is None else parsed.port
         self.url: Url = Url(parsed.scheme, None, parsed.host, port)
         self._auth = parsed.auth
         self.headers: HTTPHeaderDict = HTTPHeaderDict(headers)

@@ -80,13 +80,14 @@ class SystemResolver:
             raise ValueError(f"ttl is a number of seconds above 0, or None, not {ttl!r}")
         self._ttl = ttl
         self._clock = clock
-        # Guards the answers and their order; held for single steps only.
-        self._lock = threading.Lock()
+        # Guards the answers and their order; held for single steps only.  Reentrant: a signal
+        # handler may send a request in the middle of one.
+        self._lock = threading.RLock()
         self._answers: OrderedDict[tuple[str, int, int], tuple[float, list[Any]]] = OrderedDict()
         watch(self)
 
     def _after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._answers = OrderedDict()
 
     def __repr__(self) -> str:
@@ -119,7 +120,7 @@ class SystemResolver:
                 return None
             if self._clock() < until:
                 return list(found)
-            del self._answers[key]
+            self._answers.pop(key, None)
             return None
 
     def clear(self) -> None:

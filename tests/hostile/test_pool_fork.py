@@ -26,6 +26,7 @@ from dummyserver.counting import CountingServer, Exchange, ok
 from dummyserver.script import ScriptedServer
 from dummyserver.threaded import PATIENCE
 from urllib4 import CancelToken, HTTPConnectionPool, PoolManager, ProxyManager
+from urllib4.connection import HTTPConnection
 from urllib4.exceptions import EmptyPoolError, HTTPError
 
 # From Python 3.12 on; the point of these tests is that ours does not.
@@ -417,3 +418,38 @@ def test_workers_of_multiprocessing_use_a_manager_made_before(
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_socket_that_fails_to_close_keeps_nobody_from_being_told(
+    server: CountingServer,
+) -> None:
+    """Sockets of programs may raise anything: the connections made after it are let go of, too."""
+
+    class Unclosable:
+        def __init__(self, sock: Any) -> None:
+            self._sock = sock
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+        def close(self) -> None:
+            self._sock.close()
+            if os.getpid() != parent:
+                raise RuntimeError("close() of a program's own socket")
+
+    class Own(HTTPConnection):
+        def _new_conn(self) -> Any:
+            return Unclosable(super()._new_conn())
+
+    parent = os.getpid()
+    with HTTPConnectionPool(server.host, server.port) as first:
+        first.ConnectionCls = Own
+        held = first.request("GET", "/long", preload_content=False)
+        second = HTTPConnectionPool(server.host, server.port)
+        ask(second, "/second", 1)
+        child = Child(lambda: ask(second, "/child"))
+        assert child.result() == answers("/child")
+        assert ask(second, "/parent") == answers("/parent")
+        assert server.connections == 3
+        assert held.read() == LONG
+        second.close()

@@ -42,6 +42,8 @@ HANDS = ("/_idle.py", "/_waiting.py", "/_cancel.py", "/_pool.py", "/connectionpo
 LINE_STEP = stride(23)
 OPCODE_STEP = stride(41)
 TLS_STEP = stride(13)
+BOOKS_STEP = stride(11)
+PATIENCE = 10.0
 
 #: Most of the places, in percent, after which a slot may come back only by a garbage collection:
 #: where the exception and the frames that know it keep each other alive.
@@ -255,6 +257,41 @@ def test_an_exception_at_any_bytecode_while_a_connection_changes_hands_loses_not
             for at in range(1 + (SEED + number * 5) % OPCODE_STEP, steps, OPCODE_STEP):
                 counts[trial.interrupt(kind, at, error, reuse=True)] += 1
         trial.settle()
+
+
+def closed_by_the_server(pool: HTTPConnectionPool) -> None:
+    assert pool.request("GET", "/busy").status == 503
+
+
+@pytest.mark.parametrize("kind", [plain, closed_unread, closed_by_the_server])
+def test_an_exception_at_any_bytecode_leaves_the_books_right(
+    kind: Callable[[HTTPConnectionPool], None], request: pytest.FixtureRequest
+) -> None:
+    """One that is in use for ever in the books would let close(wait=True) wait for ever."""
+    with (
+        CountingServer(answer) as server,
+        quiet(),
+        Injector(("/_reuse.py", "/_pool.py", "/_idle.py"), opcodes=True) as injector,
+        counted(request, f"exceptions and the books, {kind.__name__}") as counts,
+    ):
+        trial = Trial(server, injector, retries=False)
+        for number, at in enumerate(itertools.count(1 + SEED % BOOKS_STEP, BOOKS_STEP)):
+            error = ERRORS[number % 3]
+            with trial.new_pool() as pool:
+                with contextlib.suppress(error):
+                    injector.call(lambda: kind(pool), at, error())
+                if pool.stats().in_use:
+                    gc.collect()
+                where = injector.where
+                if where is None:
+                    break
+                assert pool.stats().in_use == 0, where
+                pool.request("GET", "/after")
+                assert (pool.stats().in_use, pool.stats().idle) == (0, 1), where
+                assert pool.close(wait=True, timeout=PATIENCE), where
+            counts[error.__name__] += 1
+        trial.settle()
+        assert sum(counts.values()) > 30
 
 
 def test_an_exception_while_tls_is_set_up_loses_nothing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import ssl
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -150,6 +151,35 @@ def test_a_manager_hands_pins_on_and_says_what_it_got(
         f'Public key pins did not match. Expected "{OTHER_PIN}", got "{good}" (host \'localhost\')'
     )
     assert isinstance(caught.value.reason, SSLError)
+
+
+def test_nothing_goes_unchecked_where_somebody_replaced_the_function_that_wraps(
+    peers: dict[str, Peer],
+    leaves: dict[str, Leaf],
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a function knows nothing of pins and versions: they hold all the same."""
+    wrapped: list[str] = []
+
+    def ssl_wrap_socket(*args: Any, **kw: Any) -> Any:
+        wrapped.append(kw["server_hostname"])
+        return urllib4.util.ssl_.ssl_wrap_socket(*args, **kw)
+
+    monkeypatch.setattr("urllib4.connection.ssl_wrap_socket", ssl_wrap_socket)
+    url = f"https://localhost:{peers['good'].port}/"
+    pins = [pin_of(leaves["good"])]
+    with urllib4.PoolManager(ca_certs=authority.ca_file, assert_pins=pins) as manager:
+        assert manager.request("GET", url).data == b"hello"
+    manager = urllib4.PoolManager(ca_certs=authority.ca_file, assert_pins=[OTHER_PIN])
+    with manager, pytest.raises(SSLError, match="Public key pins did not match"):
+        manager.request("GET", url, retries=False)
+    version = ssl.TLSVersion.TLSv1_2
+    with urllib4.PoolManager(ca_certs=authority.ca_file, ssl_maximum_version=version) as manager:
+        response = manager.request("GET", url, preload_content=False)
+        assert response.connection.sock.version() == "TLSv1.2"
+        assert response.read() == b"hello"
+    assert wrapped == ["localhost", "localhost", "localhost"]
 
 
 def test_a_certificate_that_was_renewed_keeps_its_pin(authority: Authority) -> None:

@@ -441,7 +441,18 @@ def test_the_proxy_itself_is_guarded(server: CountingServer) -> None:
 @pytest.mark.parametrize(
     "url", ["http://{}/", "https://{}/", "http://{}:8080/x", "https://{}:8443/x"]
 )
-@pytest.mark.parametrize("host", ["127.0.0.2", "0x7f.2", "2130706434", "[::ffff:127.0.0.2]"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.2",
+        "0x7f.2",
+        "2130706434",
+        "[::ffff:127.0.0.2]",
+        "127.0.0.2.",
+        "0x7f.2.",
+        "127.2%2e",
+    ],
+)
 def test_what_a_proxy_is_asked_for_is_guarded_where_it_is_an_address(url: str, host: str) -> None:
     with (
         Proxy() as proxy,
@@ -472,7 +483,7 @@ def test_socks_with_names_found_here(server: CountingServer, scheme: str) -> Non
         assert len(proxy.log) == 1
 
 
-@pytest.mark.parametrize("host", ["127.0.0.2", "0x7f.2"])
+@pytest.mark.parametrize("host", ["127.0.0.2", "0x7f.2", "127.0.0.2."])
 def test_socks_with_names_found_there(host: str) -> None:
     """An address is known here all the same."""
     with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from dummyserver.certs import Certificates
 from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
-from urllib4 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
-from urllib4.exceptions import MaxRetryError, SSLError
+from urllib4 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager, Retry
+from urllib4.exceptions import LocationParseError, MaxRetryError, SSLError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -153,3 +154,37 @@ def test_nothing_is_formatted_for_a_log_that_is_off(script: ScriptedServer) -> N
             assert pool.request("GET", "/", retries=Policy(1)).status == 200
     finally:
         logger.setLevel(level)
+
+
+@pytest.mark.filterwarnings("ignore:The URL holds credentials")
+@pytest.mark.parametrize("through", ["pool", "manager", "proxy"])
+@pytest.mark.parametrize("what", ["redirect", "redirect to nowhere", "status", "hang-up", "stale"])
+def test_credentials_of_urls_are_not_logged(
+    script: ScriptedServer, records: Any, through: str, what: str
+) -> None:
+    """Neither those of the program, nor those that a server puts into a Location."""
+    own = f"http://ann:s3cret@{script.host}:{script.port}"
+    location = own.replace("ann", "bob") if what == "redirect" else "http://bob:s3cret@["
+    moved = f"HTTP/1.1 302 F\r\nLocation: {location}/\r\nContent-Length: 0\r\n\r\n".encode()
+    busy = b"HTTP/1.1 503 B\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
+    if what == "hang-up":
+        script.accept().expect(b"GET ").close()
+        script.accept().expect(b"GET ").send(OK)
+    elif what == "stale":
+        script.accept().expect(b"GET ").send(OK).expect(b"GET ").reset()
+        script.accept().expect(b"GET ").send(OK)
+    elif what == "redirect to nowhere":
+        script.accept().expect(b"GET ").send(moved)
+    else:
+        script.accept().expect(b"GET ").send(busy if what == "status" else moved).expect(
+            b"GET "
+        ).send(OK)
+    with (
+        ProxyManager(script.url) if through == "proxy" else PoolManager()
+        if through == "manager" else HTTPConnectionPool(script.host, script.port)
+    ) as sender:  # fmt: skip
+        for _ in range(2 if what == "stale" else 1):
+            with suppress(LocationParseError):
+                sender.request("GET", f"{own}/", retries=2)
+    assert [text for _, _, text in records() if "s3cret" in text] == []
+    assert records()

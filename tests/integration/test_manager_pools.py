@@ -15,9 +15,22 @@ import pytest
 from dummyserver.counting import CountingServer
 from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
-from urllib4 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry, Timeout
-from urllib4.exceptions import LocationValueError, SecurityWarning, URLSchemeUnknown
+from urllib4 import (
+    HTTPConnectionPool,
+    HTTPSConnectionPool,
+    PoolManager,
+    ProxyManager,
+    Retry,
+    Timeout,
+)
+from urllib4.exceptions import (
+    LocationValueError,
+    NewConnectionError,
+    SecurityWarning,
+    URLSchemeUnknown,
+)
 from urllib4.poolmanager import PoolKey, key_fn_by_scheme, pool_classes_by_scheme
+from urllib4.proxies import Proxy
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -124,6 +137,16 @@ def test_a_key_shows_no_secret(manager: PoolManager) -> None:
     assert not any(secret in repr(key) for secret in ("s3cr3t", "k3y", "t0ken"))
 
 
+def test_port_0_is_not_the_default_port(manager: PoolManager) -> None:
+    """Nothing can listen there; a request must not go to a port that nobody asked for."""
+    assert manager.connection_from_url("http://h.example:0/").port == 0
+    assert manager.connection_from_host("h.example", 0, "https").port == 0
+    assert ProxyManager("http://h.example:0").proxy.port == 0
+    assert Proxy("http://h.example:0").url.port == 0
+    with pytest.raises(NewConnectionError, match="port=0"):
+        manager.request("GET", "http://127.0.0.1:0/", retries=False)
+
+
 @pytest.mark.parametrize("host", ["", None])
 def test_a_pool_needs_a_host(manager: PoolManager, host: Any) -> None:
     with pytest.raises(LocationValueError, match=r"No host specified\."):
@@ -217,6 +240,32 @@ def test_threads_that_ask_at_the_same_time_get_the_same_pool(manager: PoolManage
 
 class Special(HTTPConnectionPool):
     pass
+
+
+def test_options_that_are_changed_for_a_moment_are_not_remembered() -> None:
+    """Such as verification switched off by one thread while another one asks for its pool."""
+
+    class Options(dict[str, Any]):
+        """Is changed before the next step of the manager, and back after it."""
+
+        momentary: dict[str, Any] | None = None
+
+        def copy(self) -> dict[str, Any]:
+            momentary, self.momentary = self.momentary, None
+            return {**self, **(momentary or {})}
+
+    with PoolManager() as manager:
+        manager.connection_pool_kw = options = Options(retries=1)
+        manager.connection_from_url("https://a.example/")
+        options.momentary = {"cert_reqs": "CERT_NONE"}
+        unverified = manager.connection_from_url("https://b.example/")
+        assert unverified.cert_reqs == "CERT_NONE"
+        for _ in range(2):
+            assert manager.connection_from_url("https://b.example/").cert_reqs is None
+        options.momentary = {"cert_reqs": "CERT_NONE"}
+        manager.clear()
+        assert manager.connection_from_url("https://b.example/").cert_reqs == "CERT_NONE"
+        assert manager.connection_from_url("https://b.example/").cert_reqs is None
 
 
 def test_a_subclass_chooses_its_pools_by_a_class_attribute(server: DummyServer) -> None:

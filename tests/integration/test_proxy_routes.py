@@ -519,6 +519,32 @@ def test_several_challenges_are_offered_in_turn(certs: Certificates) -> None:
     assert seen == ["negotiate", "digest", "basic"]
 
 
+@pytest.mark.parametrize("status", [302, 303, 307])
+def test_a_redirect_of_a_pool_keeps_the_credentials_of_its_proxy(status: int) -> None:
+    """Those of the request stay with the origin; those of the proxy go to the proxy each time."""
+
+    def answer(exchange: Exchange) -> bytes:
+        if exchange.target == "http://a.example/moved":
+            return ok(b"", "Location: http://b.example/there", status=f"{status} Moved")
+        return ok(b"there")
+
+    secrets = {"Cookie": "c=1", "Authorization": "Basic own", "Proxy-Authorization": "Basic own"}
+    with (
+        CountingServer(answer) as proxy,
+        ProxyManager(proxy.url.replace("//", "//ann:secret@")) as manager,
+    ):
+        pool = manager.connection_from_url("http://a.example/")
+        response = pool.urlopen(
+            "GET", "http://a.example/moved", headers=secrets, assert_same_host=False
+        )
+        assert response.data == b"there"
+        first, second = proxy.exchanges
+        assert first.header("Proxy-Authorization") == "Basic YW5uOnNlY3JldA=="
+        assert second.header("Proxy-Authorization") == "Basic YW5uOnNlY3JldA=="
+        assert b"own" not in second.head
+        assert second.header("Cookie") is None
+
+
 def test_nothing_secret_is_logged(
     certs: Certificates, secure: CountingServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dummyserver.counting import CountingServer, Exchange, ok
 from dummyserver.script import ScriptedServer, scripted_server
 from dummyserver.server import DummyServer
 from urllib4 import HTTPConnectionPool, PoolManager, Retry
@@ -469,3 +470,22 @@ def test_the_url_of_the_answer_is_the_last_one(script: ScriptedServer, request_:
     response = request_("GET", "/a")
     assert response.geturl().endswith("/b")
     assert [entry.status for entry in response.retries.history] == [302]
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_a_pool_of_an_ipv6_address_follows_to_itself(host: str) -> None:
+    """However the address was given: a URL has it in brackets."""
+
+    def answer(exchange: Exchange) -> bytes:
+        if exchange.target == "/moved":
+            return ok(b"", f"Location: http://[::1]:{server.port}/there", status="302 Found")
+        return ok(b"there")
+
+    with (
+        CountingServer(answer, host="::1") as server,
+        HTTPConnectionPool(host, server.port, headers={"Cookie": "c=1"}) as pool,
+    ):
+        assert pool.is_same_host(f"http://[::1]:{server.port}/")
+        assert pool.request("GET", "/moved").data == b"there"
+        assert [exchange.header("Cookie") for exchange in server.exchanges] == ["c=1", "c=1"]
+        assert server.connections == 1

@@ -331,6 +331,25 @@ def test_what_cannot_be_opened_says_so_and_costs_no_slot(counting: CountingServe
         assert pool.stats().closed == {"connect_failed": 1}
 
 
+@pytest.mark.parametrize("error", [HTTPError, KeyboardInterrupt])
+def test_a_connection_that_fails_when_it_is_looked_at_is_not_kept(
+    counting: CountingServer, error: type[BaseException]
+) -> None:
+    """Such as by a check of a program's own, in the method that is there for it."""
+
+    class Checking(HTTPConnectionPool):
+        def _validate_conn(self, conn: Any) -> None:
+            conn.connect()
+            raise error("not the one that was expected")
+
+    with Checking("127.0.0.1", counting.port, maxsize=2, block=True) as pool:
+        with pytest.raises(error):
+            pool.warm(2)
+        assert pool.stats().idle == 0
+        assert pool.pool.qsize() == 2
+        counting.wait_until(lambda: counting.open == 0)
+
+
 @pytest.mark.parametrize("number", [-1, 1.0, True, None], ids=repr)
 def test_a_number_that_is_none_is_refused(number: Any) -> None:
     with HTTPConnectionPool("127.0.0.1", 9) as pool, pytest.raises(ValueError, match=f"{number!r}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import socket
 import struct
 import threading
@@ -18,6 +19,8 @@ from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
 from dummyserver.socks import SocksProxy, SocksRequest
 from urllib4 import CancelToken, Retry, Timeout
+from urllib4._deadline import Deadline
+from urllib4.contrib._socks import _BoundedSocket
 from urllib4.contrib.socks import SOCKSConnection, SOCKSProxyManager
 from urllib4.exceptions import (
     ConnectTimeoutError,
@@ -632,6 +635,57 @@ def test_a_cancel_token_ends_the_handshake(script: ScriptedServer, stage: str, d
     finally:
         stalling.reached.set()
         canceller.join(10)
+
+
+@pytest.mark.parametrize("method", ["recv", "sendall"])
+def test_each_wait_of_the_handshake_gets_the_time_that_is_left(method: str) -> None:
+    """Not the whole timeout once more, for a proxy that falls silent just before the end."""
+    now = [100.0]
+    near, far = socket.socketpair()
+    with near, far:
+        bounded = _BoundedSocket(near, Deadline(10, lambda: now[0]))
+        for left in (10, 6, 1):
+            now[0] = 110.0 - left
+            if method == "recv":
+                far.sendall(b"x")
+                assert bounded.recv(1) == b"x"
+            else:
+                bounded.sendall(b"x")
+                assert far.recv(1) == b"x"
+            assert near.gettimeout() == left
+        now[0] = 110.0
+        far.sendall(b"x")
+        with pytest.raises(builtins.TimeoutError):
+            bounded.recv(1) if method == "recv" else bounded.sendall(b"x")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("stage", ["greeting", "request"])
+def test_an_interrupt_in_the_handshake_closes_the_socket(
+    script: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+    stage: str,
+) -> None:
+    """At once, while the exception is still on its way: python-socks closes after errors only."""
+    line = script.accept().read_exactly(3)
+    if stage == "request":
+        line.send(b"\5\0").read_exactly(10)
+    line.expect_eof()
+    receives = iter([stage == "greeting", True])
+    original = _BoundedSocket.recv
+
+    def recv(self: _BoundedSocket, size: int) -> bytes:
+        if next(receives):
+            raise error
+        return original(self, 2)
+
+    monkeypatch.setattr(_BoundedSocket, "recv", recv)
+    with manager_for(script, "socks5") as manager:
+        with pytest.raises(error) as caught:
+            manager.request("GET", "http://127.0.0.1/")
+        script.assert_finished()
+        assert caught.type is error
 
 
 def test_a_slow_name_server_is_bounded_too(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -312,6 +314,27 @@ def test_the_deadline_runs_over_all_redirects_of_a_manager(script: ScriptedServe
             manager.request("GET", script.url, timeout=deadline(SHORT * 2), retries=100)
 
 
+def test_the_managers_own_deadline_runs_over_all_redirects(script: ScriptedServer) -> None:
+    """Also where a call asks for it by name, as wrappers do that always pass a timeout on."""
+    moved = f"HTTP/1.1 302 F\r\nLocation: {script.url}/\r\nContent-Length: 0\r\n\r\n"
+    redirecting = script.accept()
+    for _ in range(3):
+        redirecting.expect(b"GET").send(moved.encode())
+    redirecting.expect(b"GET").send(OK)
+    seen: list[Any] = []
+
+    class Watching(HTTPConnectionPool):
+        def _make_request(self, conn: Any, *args: Any, **kw: Any) -> Any:
+            seen.append(conn._call.deadline)
+            return super()._make_request(conn, *args, **kw)
+
+    with PoolManager(timeout=deadline(20)) as manager:
+        manager.pool_classes_by_scheme["http"] = Watching
+        manager.request("GET", script.url, timeout=Timeout.DEFAULT_TIMEOUT)
+    assert len(seen) == 4
+    assert len(set(seen)) == 1
+
+
 @pytest.mark.parametrize("through", ["request", "pool", "manager"])
 def test_a_deadline_that_is_the_default_starts_anew_for_each_call(
     script: ScriptedServer, through: str
@@ -360,6 +383,31 @@ def test_a_timeout_that_is_longer_than_the_machine_can_count_works(
     """OverflowError is nothing that a caller expects."""
     script.accept().expect(b"GET").send(OK)
     assert pool.request("GET", "/", timeout=timeout).data == b"ok"
+
+
+@pytest.mark.parametrize("name", ["total", "deadline"])
+@pytest.mark.parametrize(
+    "seconds",
+    [1e300, float("inf"), 10**400, Decimal(20), Fraction(20)],
+    ids=["1e300", "inf", "10**400", "Decimal", "Fraction"],
+)
+def test_a_bound_may_be_any_number_of_seconds(
+    script: ScriptedServer, pool: HTTPConnectionPool, name: str, seconds: Any
+) -> None:
+    """Not an OverflowError, nor a TypeError because clocks are floats."""
+    script.accept().expect(b"GET").send(OK)
+    limits: dict[str, Any] = {name: seconds}
+    assert pool.request("GET", "/", timeout=Timeout(**limits)).data == b"ok"
+
+
+@pytest.mark.parametrize("number", [Decimal, Fraction])
+def test_a_total_that_is_no_float_ends_an_answer_that_drips(
+    script: ScriptedServer, pool: HTTPConnectionPool, number: Any
+) -> None:
+    dripper = Dripper(script, b"HTTP/1.1 200 OK\r\nX: ", b"x")
+    with pytest.raises(ReadTimeoutError):
+        pool.request("GET", "/", timeout=Timeout(total=number(SHORT * 2), read=20))
+    assert dripper.left.wait(10)
 
 
 def test_the_sockets_default_timeout_is_ours_by_default(

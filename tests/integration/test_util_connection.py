@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import gc
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from urllib4 import CancelToken
 from urllib4.exceptions import LocationParseError
 from urllib4.util import connection
 from urllib4.util.connection import create_connection, is_connection_dropped
@@ -242,6 +244,25 @@ def test_a_failing_option_closes_the_socket(
 
 
 # -- one bound for the lookup and the address ------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["localhost", "unknown.invalid"])
+def test_a_name_is_looked_up_where_no_thread_can_be_started(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Some versions of Python refuse it in what runs at exit, and any does beyond the limit."""
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    address = host, listener.getsockname()[1]
+    for options in ({"timeout": 20}, {"cancel": CancelToken()}):
+        if host == "localhost":
+            create_connection(address, socket_family=socket.AF_INET, **options).close()
+        else:
+            with pytest.raises(socket.gaierror):
+                create_connection(address, **options)
 
 
 def test_what_the_lookup_took_is_gone(resolve: Any, listener: Any, sockets: type[Recorder]) -> None:

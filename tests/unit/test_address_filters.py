@@ -49,6 +49,8 @@ BLOCKED = [
     ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "Teredo"),
     ("2001:2::1", "benchmarking"),
     ("2001:10::1", "reserved for protocols"),
+    ("2001:470:1:2:0:5efe:10.0.0.1", "private network, as IPv4 within IPv6"),
+    ("2001:470:1:2:200:5efe:127.0.0.1", "loopback, as IPv4 within IPv6"),
     ("2001:db8::1", "documentation"),
     ("2002:7f00:1::", "loopback, as IPv4 within IPv6"),
     ("2002:c0a8:101::1", "private network, as IPv4 within IPv6"),
@@ -90,6 +92,8 @@ PUBLIC = [
     "2a00:1450:4001::1",
     "::ffff:8.8.8.8",
     "64:ff9b::8.8.8.8",
+    "2001:470:1:2:200:5efe:8.8.8.8",
+    "2001:470:1:2:201:5efe:10.0.0.1",
     "2002:808:808::1",
 ]
 
@@ -141,7 +145,14 @@ def test_public_addresses_pass(address: str) -> None:
     assert public_addresses_only(ipaddress.ip_address(address), 443) is True
 
 
-@pytest.mark.parametrize("text", ["", "localhost", "1.2.3.4.5", "256.1.1.1", "0x", "::g", "[::1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "localhost", "1.2.3.4.5", "256.1.1.1", "0x", "::g", "[::1",
+        # The C library takes these two for 8.8.8.8.
+        "8.8.8.8 127.0.0.1", "8.8.8.8\n",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="is not an address"):
         public_addresses_only(text)

@@ -31,7 +31,10 @@ class Conn:
     def __init__(self, until: float, ends: list[str] | None = None) -> None:
         self.sock: Any = object()
         self.closed = threading.Event()
-        self._life: Life | None = Life(ReusePolicy(), 0.0, ([] if ends is None else ends).append)
+        self._life: Life | None = Life(ReusePolicy(), 0.0)
+        noted: list[str] = [] if ends is None else ends
+        self._life.begin(lambda holder: noted.append(holder.pop()))
+        noted.remove("created")
         self._life.idle_until = until
 
     def close(self) -> None:
@@ -57,6 +60,13 @@ def give(store: IdleStore, conn: Conn) -> None:
     assert conn._life is not None
     if conn._life.idle_until < store.due:
         store.make_due(conn._life.idle_until)
+
+
+def fail_to_close(conn: Any) -> None:
+    def close() -> None:
+        raise RuntimeError("close() of a program's own class")
+
+    conn.close = close
 
 
 def is_closed(conns: list[Conn]) -> list[bool]:
@@ -102,6 +112,15 @@ def test_the_reason_is_the_bound_that_was_reached() -> None:
     give(store, conn)
     store.expire(5.0)
     assert ends == ["max_lifetime"]
+
+
+def test_a_connection_that_fails_to_close_is_no_reason_to_keep_the_others() -> None:
+    """Classes of programs may raise; whoever looks is not the one who can do something about it."""
+    store, conns = a_store(5.0, 6.0, 9.0)
+    fail_to_close(conns[0])
+    store.expire(7.0)
+    assert is_closed(conns) == [False, True, False]
+    assert store.due == 9.0
 
 
 def test_a_connection_is_closed_once_by_two_that_look_at_the_same_time() -> None:

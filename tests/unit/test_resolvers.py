@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from typing import Any
 
@@ -91,9 +92,31 @@ def test_the_memory_is_bounded(asked: list[Any]) -> None:
 def test_the_memory_is_empty_after_a_fork(asked: list[Any]) -> None:
     resolver = SystemResolver(ttl=30)
     resolver.resolve("a.example", 443, ANY)
-    with resolver._lock:  # held by a thread that the child does not have
+    with ThreadPoolExecutor(1) as another:
+        another.submit(resolver._lock.acquire).result()  # by a thread that the child does not have
         resolver._after_fork_in_child()
-        assert resolver.resolve_nowait("a.example", 443, ANY) is None
+        assert resolver._lock.acquire(timeout=10)
+        resolver._lock.release()
+    assert resolver.resolve_nowait("a.example", 443, ANY) is None
+
+
+def test_a_signal_handler_may_ask_in_the_middle_of_a_look(asked: list[Any]) -> None:
+    """It runs in the thread that it interrupted, which may have the memory's lock."""
+    found: list[Any] = []
+
+    def clock() -> float:
+        if len(found) == 1:
+            found.append(None)
+            done = resolver._lock.acquire(timeout=0.1)  # rather than to wait for ever
+            if done:
+                resolver._lock.release()
+                found[1] = resolver.resolve_nowait("a.example", 443, ANY)
+        return 0.0
+
+    resolver = SystemResolver(ttl=30, clock=clock)
+    found.append(resolver.resolve("a.example", 443, ANY))
+    assert resolver.resolve("a.example", 443, ANY) == FOUND
+    assert found == [FOUND, FOUND]
 
 
 def test_many_threads_share_a_memory(asked: list[Any]) -> None:

@@ -195,7 +195,11 @@ def test_no_keep_alive_field_is_an_error(value: str) -> None:
 
 
 def a_life(ends: list[str] | None = None, now: float = 100.0, **policy: Any) -> Life:
-    return Life(ReusePolicy(**policy), now, (ends if ends is not None else []).append)
+    life = Life(ReusePolicy(**policy), now)
+    noted: list[str] = [] if ends is None else ends
+    life.begin(lambda holder: noted.append(holder.pop()))
+    noted.remove("created")
+    return life
 
 
 def test_an_idle_connection_is_given_up_when_its_time_is_over() -> None:
@@ -281,6 +285,14 @@ def test_a_connection_of_the_parent_process_is_not() -> None:
     a_life(ends).disown()
     gc.collect()
     assert ends == []
+
+
+def test_what_was_not_begun_has_no_end() -> None:
+    """Or there would be more ends in the books than connections."""
+    life = Life(ReusePolicy(), 100.0)
+    life.end()
+    del life
+    gc.collect()
 
 
 # -- the books -------------------------------------------------------------------------------

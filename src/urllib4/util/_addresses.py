@@ -134,7 +134,7 @@ def check_target(host: str, port: int, address_filter: Callable[..., Any]) -> No
 
     :raises AddressBlockedError: it does not let it pass.
     """
-    text = host.strip("[]")
+    text = host.strip("[]").rstrip(".")  # proxies (squid) drop final dots before they look
     try:
         ip_address(text)
     except ValueError:

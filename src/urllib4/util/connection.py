@@ -175,7 +175,7 @@ def _look_up(
 
     Without a bound, and for a literal address, the lookup runs in this thread.  Otherwise it runs
     in one of its own, which is left behind if it takes too long: it ends with the system's own
-    limits.
+    limits.  Where no thread can be started, a lookup without a bound is better than none.
     """
     family = allowed_gai_family() if family is None else family
     if timeout is None and cancel is None and resolver is None:
@@ -198,7 +198,7 @@ def _look_up(
     lookup = _Lookup(look_up)
     forget = None if cancel is None else cancel.on_cancel(lookup.ended.set)
     try:
-        threading.Thread(target=lookup.run, name="urllib4-lookup", daemon=True).start()
+        _start(lookup)
         in_time = lookup.ended.wait(timeout)
     finally:
         if forget is not None:
@@ -208,6 +208,14 @@ def _look_up(
     if not in_time:
         raise TimeoutError(f"looking up {host!r} timed out")
     return lookup.result()
+
+
+def _start(lookup: _Lookup) -> None:
+    """Begin to look up in another thread; where none can be started, do it here."""
+    try:
+        threading.Thread(target=lookup.run, name="urllib4-lookup", daemon=True).start()
+    except RuntimeError:  # too many, or too late: the interpreter is about to end
+        lookup.run()
 
 
 class _Lookup:

@@ -31,6 +31,7 @@ from ..exceptions import (
     ReadTimeoutError,
     RequestCancelledError,
     ResponseError,
+    _without_userinfo,
 )
 from .util import reraise, to_str
 
@@ -42,6 +43,8 @@ _R = TypeVar("_R", bound="Retry")
 
 # Characters.  A date has 29, and nobody means more digits than that.
 _LONGEST_RETRY_AFTER: Final = 128
+# Seconds (24.8 days).  More than some centuries is an OverflowError.
+_LONGEST_SLEEP: Final = 2_147_483.0
 _DIGITS: Final = re.compile(r"\s*([0-9]+)\s*")
 
 
@@ -392,13 +395,13 @@ class Retry:
         retry_after = self._usable_retry_after(response)
         if not retry_after:
             return False
-        time.sleep(retry_after)
+        time.sleep(min(retry_after, _LONGEST_SLEEP))
         return True
 
     def _sleep_backoff(self) -> None:
         backoff = self.get_backoff_time()
         if backoff > 0:
-            time.sleep(backoff)
+            time.sleep(min(backoff, _LONGEST_SLEEP))
 
     def sleep(self, response: _Response | None = None) -> None:
         """Sleep before the next attempt.
@@ -509,7 +512,7 @@ class Retry:
         if following.is_exhausted():
             reason = ResponseError(cause) if error is None else error
             raise MaxRetryError(_pool, url, reason) from reason
-        log.debug("Incremented Retry for (url='%s'): %r", url, following)
+        log.debug("Incremented Retry for (url='%s'): %r", _without_userinfo(url), following)
         return following
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import email.utils
+import math
 import pickle
 import random
 import threading
@@ -351,6 +352,25 @@ def test_sleep_takes_the_servers_word_or_the_pause(
     assert policy.sleep_time(response) == seconds
     policy.sleep(response)
     assert slept == ([seconds] if seconds else [])
+
+
+@pytest.mark.parametrize(
+    ("policy", "response"),
+    [
+        (Retry(3, retry_after_max=10**30), Response(after="9" * 25)),
+        (Retry(3, retry_after_max=math.inf), Response(after="9" * 5000)),
+        (failed(200, backoff_factor=1, backoff_max=math.inf), None),
+    ],
+)
+def test_no_pause_is_longer_than_the_machine_can_sleep(
+    monkeypatch: pytest.MonkeyPatch, policy: Retry, response: Any
+):
+    """A server's number must not turn into an OverflowError: it is as long as a sleep can be."""
+    sleeps: list[float] = []
+    monkeypatch.setattr(retry_module.time, "sleep", sleeps.append)
+    policy.sleep(response)
+    assert len(sleeps) == 1
+    assert 10**6 < sleeps[0] < threading.TIMEOUT_MAX
 
 
 def test_sleep_for_retry_tells_whether_it_slept(slept: list[float]):
