@@ -930,7 +930,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             call.body_pos = None
             call.chunked = False
         call.method, call.url = following.method, following.url
-        if following.headers is not call.headers:
+        if following.headers is not None and following.headers is not call.headers:
             # Secrets of the proxy, which stays, went with those of the request.
             call.headers = self._request_headers(following.headers, call.route)
         call.target = self._target(call.url)
