@@ -28,11 +28,17 @@ class _Watched:
     """
 
     def __init__(self) -> None:
+        # By the identity of the reference, which is all that `_forget` is told: a function of its
+        # own for each would take as long as the rest (benchmark ``pm_evict``).
         self._references: dict[int, weakref.ref[Forkable]] = {}
 
     def add(self, watched: Forkable) -> None:
-        key = id(watched)
-        self._references[key] = weakref.ref(watched, lambda _: self._references.pop(key, None))
+        """Call ``watched._after_fork_in_child()`` in every child process, as long as it lives."""
+        reference = weakref.ref(watched, self._forget)
+        self._references[id(reference)] = reference
+
+    def _forget(self, reference: weakref.ref[Forkable]) -> None:
+        self._references.pop(id(reference), None)
 
     def after_fork_in_child(self) -> None:
         for reference in list(self._references.values()):
@@ -47,7 +53,4 @@ _watched = _Watched()
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(after_in_child=_watched.after_fork_in_child)
 
-
-def watch(watched: Forkable) -> None:
-    """Call ``watched._after_fork_in_child()`` in every child process, as long as it lives."""
-    _watched.add(watched)
+watch = _watched.add

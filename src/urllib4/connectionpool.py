@@ -42,7 +42,6 @@ from ._follow_up import (
     may_follow,
     redirected,
 )
-from ._fork import watch
 from ._http1.request import request_plan
 from ._idle import Lease
 from ._limits import LIMIT_KEYWORDS, Limits, take_limits
@@ -50,10 +49,19 @@ from ._pool import ConnectionPool as ConnectionPool
 from ._pool import KeepingPool
 from ._progress import CallbackFailed, ProgressCallback, guarded
 from ._request_methods import RequestMethods
-from ._reuse import ALIASES, ReusePolicy, discard, take_policy, use_main_names
+from ._reuse import (
+    ALIASES,
+    DEFAULT_POLICY,
+    REUSE_KEYWORDS,
+    ReusePolicy,
+    discard,
+    take_policy,
+    use_main_names,
+)
 from ._reuse import PoolStats as PoolStats
 from ._route import DIRECT, PROXY_AUTHORIZATION, Route
 from .connection import (
+    DIALING_KEYWORDS,
     UNIX_SCHEMES,
     BaseSSLError,
     BrokenPipeError,
@@ -118,6 +126,11 @@ _PHASES_BEFORE_SENDING = ("waiting for a connection", "connecting")
 _known_target = functools.lru_cache(maxsize=256)(_encode_target)
 _LONGEST_KNOWN_TARGET = 1024
 
+# The keywords that a pool looks at itself, instead of handing them to its connections only.
+_POOL_KEYWORDS = frozenset(
+    ("strict", *ALIASES, *REUSE_KEYWORDS, *LIMIT_KEYWORDS, *DIALING_KEYWORDS)
+)
+
 #: Seconds after which a call that waits for a connection looks at its cancel token.
 CANCEL_SLICE = 0.02
 
@@ -174,16 +187,11 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
     ) -> None:
         ConnectionPool.__init__(self, host, port)
         RequestMethods.__init__(self, headers)
-        if conn_kw.pop("strict", None) is not None:
-            warn_caller(
-                "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
-                FutureWarning,
-            )
-        maxsize = _take_size(conn_kw, maxsize)
+        self.reuse: ReusePolicy = DEFAULT_POLICY
+        self.limits: Limits | None = None
+        if not conn_kw.keys().isdisjoint(_POOL_KEYWORDS):
+            maxsize = self._take_options(conn_kw, maxsize, _proxy)
         _check_size(maxsize, block)
-        self.reuse: ReusePolicy = take_policy(conn_kw)
-        self.limits: Limits | None = take_limits(conn_kw)
-        check_dialing(conn_kw, proxy=_proxy is not None)
         self.timeout: Any = coerce_timeout(timeout)
         self.retries: Any = Retry.DEFAULT if retries is None else retries
         self.block = block
@@ -197,8 +205,20 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             self.conn_kw["proxy"] = self.proxy
             self.conn_kw["proxy_config"] = self.proxy_config
         self._set_up_store(maxsize)
-        watch(self)
         self.__dict__ = {**self.__dict__}  # for reading it, as in HTTPConnection
+
+    def _take_options(self, options: dict[str, Any], maxsize: int, proxy: Url | None) -> int:
+        """Take what is not for connections out of `options`; return the size."""
+        if options.pop("strict", None) is not None:
+            warn_caller(
+                "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
+                FutureWarning,
+            )
+        maxsize = _take_size(options, maxsize)
+        self.reuse = take_policy(options)
+        self.limits = take_limits(options)
+        check_dialing(options, proxy=proxy is not None)
+        return maxsize
 
     # -- connections -----------------------------------------------------------------------
 

@@ -85,6 +85,8 @@ SSL_KEYWORDS = (
     "tls_session_cache",
 )
 
+_SSL_KEYWORDS = frozenset(SSL_KEYWORDS)
+
 _DEFAULT_BLOCKSIZE = 16384
 
 #: The pool keyword by which a manager tells its router the whole URL; no pool gets it.
@@ -446,11 +448,10 @@ class PoolManager(RequestMethods):
         for name in ("scheme", "host", "port"):
             context.pop(name, None)
         if scheme == "http":
-            for name in SSL_KEYWORDS:
-                context.pop(name, None)
-        unknown = context.keys() - _KNOWN_KEYWORDS
-        if unknown:
-            for name in unknown - _own_keywords(pool_class):
+            for name in _SSL_KEYWORDS.intersection(context):
+                del context[name]
+        if not context.keys() <= _KNOWN_KEYWORDS:
+            for name in context.keys() - _KNOWN_KEYWORDS - _own_keywords(pool_class):
                 del context[name]
         pool = pool_class(host, port, **context)
         if getattr(pool, "tls_session_cache", None) is True:
@@ -511,20 +512,27 @@ class PoolManager(RequestMethods):
         key = None if known is None else known.keys.get(origin)
         if key is not None:
             pool = self.pools.get(key)
-            if pool is not None:
-                return pool
-        context = self._merge_pool_kwargs(pool_kwargs)
-        context["scheme"] = scheme or "http"
-        if not port:
-            port = port_by_scheme.get(context["scheme"].lower(), 80)
-        context["port"] = port
-        context["host"] = host
+            return self._added(key, self._context_of(*origin)) if pool is None else pool
+        context = self._context_of(scheme, host, port, pool_kwargs)
         if known is None:
             return self.connection_from_context(context)
-        if key is None:
-            key = self._key_of(context)
-            known.add(known.keys, origin, key)
+        key = self._key_of(context)
+        known.add(known.keys, origin, key)
         return self.connection_from_pool_key(key, request_context=context)
+
+    def _context_of(
+        self,
+        scheme: str | None,
+        host: str,
+        port: int | None,
+        pool_kwargs: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return the keywords of the pool for a host."""
+        context = self._merge_pool_kwargs(pool_kwargs)
+        context["scheme"] = scheme = scheme or "http"
+        context["port"] = port or port_by_scheme.get(scheme.lower(), 80)
+        context["host"] = host
+        return context
 
     def connection_from_context(self, request_context: dict[str, Any]) -> Any:
         """Return the pool for a mapping of pool keywords, ``scheme`` and ``host`` included.
@@ -571,10 +579,14 @@ class PoolManager(RequestMethods):
             return pool
         if request_context is None:
             request_context = self._context_of_key(pool_key)
-        scheme = request_context["scheme"]
-        host, port = request_context["host"], request_context["port"]
+        return self._added(pool_key, request_context)
+
+    def _added(self, pool_key: Any, context: dict[str, Any]) -> Any:
+        """Return a new pool, unless another thread adds one of the same key just now."""
         # Made without a lock, since overrides run here; a pool without sockets costs little.
-        made = self._new_pool(scheme, host, port, request_context=request_context)
+        made = self._new_pool(
+            context["scheme"], context["host"], context["port"], request_context=context
+        )
         if self._quota is not None and isinstance(made, HTTPConnectionPool):
             made._join(self._quota)
         # One step, so that two threads get the same pool; what it evicts is let go of afterwards.
@@ -637,8 +649,7 @@ class PoolManager(RequestMethods):
         key, origin, target = found
         pool = self.pools.get(key)
         if pool is None:
-            scheme, host, port = origin
-            pool = self.connection_from_host(host, port, scheme)
+            pool = self._added(key, self._context_of(*origin))
         return pool, target
 
     def _remember(self, url: str, parsed: Url) -> None:
@@ -658,10 +669,12 @@ class PoolManager(RequestMethods):
 
     def _merge_pool_kwargs(self, override: dict[str, Any] | None) -> dict[str, Any]:
         merged = self.connection_pool_kw.copy()
-        if override and not ALIASES.keys().isdisjoint(override):
+        if not override:
+            return merged
+        if not ALIASES.keys().isdisjoint(override):
             override = dict(override)
             use_main_names(override)
-        for name, value in (override or {}).items():
+        for name, value in override.items():
             if value is None:
                 merged.pop(name, None)
             else:

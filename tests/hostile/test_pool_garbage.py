@@ -74,7 +74,7 @@ def test_a_thread_that_waits_is_woken_by_a_collection_in_another(server: Countin
         forget_in_a_cycle(pool)
 
         def collect() -> None:
-            while not pool.pool._waiters._gates:
+            while not pool.pool._waiters:
                 pass
             gc.collect()
 
