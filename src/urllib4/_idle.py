@@ -45,6 +45,17 @@ def _move_below(source: list[Any], target: list[Any]) -> None:
 _Queue = queue.LifoQueue
 
 
+def _unused(name: str) -> Any:
+    """Return a property for what every queue has, made for those who ask for it."""
+
+    def get(store: IdleStore) -> Any:
+        # One step, so that two threads get the same lock, and the conditions that belong to it.
+        made = store.__dict__.setdefault("_made", vars(_Queue(store.maxsize)))
+        return made[name]
+
+    return property(get)
+
+
 class IdleStore(_Queue):  # type: ignore[type-arg]
     """The free slots of one pool, last in, first out.
 
@@ -63,32 +74,26 @@ class IdleStore(_Queue):  # type: ignore[type-arg]
     """
 
     watcher: Callable[[IdleStore], None] | None = None
-    due: float = math.inf
-    _ended = False
+    # What the constructor of the base class sets, too.
+    unfinished_tasks = 0
+    is_shutdown = False
+    mutex = _unused("mutex")
+    not_empty = _unused("not_empty")
+    not_full = _unused("not_full")
+    all_tasks_done = _unused("all_tasks_done")
 
     def __init__(self, maxsize: int = 0) -> None:
         # Not by the constructor of the base class: its lock and conditions take longer than all
-        # else of a pool (benchmark ``pm_evict``).  What it sets is found by `__getattr__`.
+        # else of a pool (benchmark ``pm_evict``).
         self.maxsize = maxsize
         self.queue: list[Any] = []
         self.era = object()
+        self.due = math.inf
         self._waiters = Waiters()
+        self._ended = False
         # By thread: the list of the lease that it is taking or giving back an entry for.
         self._takers: dict[int, list[Any]] = {}
         self._givers: dict[int, list[Any]] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what a queue has and we do not use: ``mutex``, ``not_empty``, ..."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        # One step, so that two threads get the same lock, and the conditions that belong to it.
-        unused = self.__dict__.setdefault("_unused", vars(_Queue(self.maxsize)))
-        try:
-            return unused[name]
-        except KeyError:
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}"
-            ) from None
 
     def _after_fork_in_child(self) -> None:
         """Forget the parent's connections and leases: all slots are free.  Told by the pool."""

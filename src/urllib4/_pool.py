@@ -131,8 +131,8 @@ class KeepingPool(ConnectionPool):
     num_connections: int
     num_requests: int
     _num_reused: int
-    _retired = False
-    _told_full = False
+    _retired: bool
+    _told_full: bool
     _lock: threading.RLock
     _ledger: Ledger
 
@@ -143,6 +143,8 @@ class KeepingPool(ConnectionPool):
         # Guards the counters and the step from open to closed or retired.  Reentrant: a signal
         # handler, or a finaliser of a program, may send a request in the middle of another.
         self._lock = threading.RLock()
+        self._retired = False
+        self._told_full = False
         # What became of the connections.
         self._ledger = Ledger()
         self.pool = self._make_queue(maxsize)
@@ -705,6 +707,9 @@ def _put_slot(store: Any) -> None:
 def _empty_idle_slots(store: Any, reason: str = "pool_closed") -> None:
     """Close the connections in the queue; their slots stay free."""
     if isinstance(store, IdleStore):
+        top = store.queue[-1:]
+        if not top or top[0] is None:
+            return  # there is none (benchmark ``pm_evict``)
         for conn in store.take_connections():
             discard(conn, reason)
         store.settle()
@@ -758,12 +763,13 @@ class _Living:
             _empty_idle_slots(store)
 
     def _after_fork_in_child(self) -> None:
-        for key, (reference, _) in list(self._queues.items()):
+        Ledger._folding = threading.Lock()
+        for reference, _ in list(self._queues.values()):
             pool = reference()
             if pool is not None:
                 with contextlib.suppress(OSError):  # as in `_fork`
                     pool._after_fork_in_child()
-                self._queues[key] = reference, pool.pool
+                self._queues[id(reference)] = reference, pool.pool
 
 
 _living = _Living()

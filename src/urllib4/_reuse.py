@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -206,9 +205,11 @@ class Ledger:
     #: How many entries are added up when they are too many.
     FOLD = 512
 
+    # One thread at a time adds up; nobody waits for it.
+    _folding = threading.Lock()
+
     def __init__(self) -> None:
         self._entries: list[Any] = []
-        self._folding = threading.Lock()  # one thread at a time adds up; nobody waits for it
         self._waiters = Waiters()
 
     def note(self, name: str) -> None:
@@ -237,7 +238,8 @@ class Ledger:
     def closed(self, reason: str) -> None:
         """Count a connection that was closed."""
         self.note(reason)
-        self._waiters.wake_all()
+        if self._waiters:
+            self._waiters.wake_all()
 
     def open_now(self) -> int:
         """Return how many connections are open, or being opened."""
@@ -354,8 +356,12 @@ class Life:
 
     def end(self, default: str = "failed") -> None:
         """Tell that the connection is closed; later calls do nothing."""
-        with suppress(IndexError):
-            self._on_end.pop()(self.reason or default)
+        try:
+            told = self._on_end.pop()
+        except IndexError:
+            pass
+        else:
+            told(self.reason or default)
         if self._permit is not None:
             self._permit.give_back()
 

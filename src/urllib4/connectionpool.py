@@ -170,6 +170,8 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
     num_requests: int
     ConnectionCls: Any = HTTPConnection
     scheme: str | None = "http"
+    # As in HTTPConnection.
+    _layout: dict[str, Any] = {}
 
     def __init__(
         self,
@@ -185,6 +187,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         _proxy_config: ProxyConfig | None = None,
         **conn_kw: Any,
     ) -> None:
+        self.__dict__ = self._layout | self.__dict__
         ConnectionPool.__init__(self, host, port)
         RequestMethods.__init__(self, headers)
         self.reuse: ReusePolicy = DEFAULT_POLICY
@@ -205,7 +208,8 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             self.conn_kw["proxy"] = self.proxy
             self.conn_kw["proxy_config"] = self.proxy_config
         self._set_up_store(maxsize)
-        self.__dict__ = {**self.__dict__}  # for reading it, as in HTTPConnection
+        if type(self) is HTTPConnectionPool and len(self._layout) < len(self.__dict__):
+            HTTPConnectionPool._layout = dict.fromkeys(self.__dict__)
 
     def _take_options(self, options: dict[str, Any], maxsize: int, proxy: Url | None) -> int:
         """Take what is not for connections out of `options`; return the size."""
@@ -230,7 +234,8 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             discard(conn, life.expiry)
         elif is_connection_dropped(conn):
             log.debug("Resetting dropped connection: %s", self.host)
-            discard(conn, "dropped")
+            if getattr(conn, "sock", conn) is not None:  # or else it is closed (``newconn``)
+                discard(conn, "dropped")
 
     # -- one request -----------------------------------------------------------------------
 
@@ -1105,6 +1110,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
 
     scheme: str | None = "https"
     ConnectionCls: Any = HTTPSConnection
+    _layout: dict[str, Any] = {}
 
     def __init__(
         self,
@@ -1159,6 +1165,8 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         self.assert_fingerprint = assert_fingerprint
         self.assert_pins = assert_pins
         self.tls_session_cache: TLSSessionCache | bool = checked_session_cache(tls_session_cache)
+        if type(self) is HTTPSConnectionPool and len(self._layout) < len(self.__dict__):
+            HTTPSConnectionPool._layout = dict.fromkeys(self.__dict__)
 
     def _new_conn(self) -> Any:
         """Make a connection object; it connects when it is first used."""
