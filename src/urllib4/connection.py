@@ -1141,6 +1141,23 @@ def _foreign_headers(url: str, message: Any) -> HTTPHeaderDict:
 
 # -- https -------------------------------------------------------------------------------------
 
+# What a connection has for the configuration of TLS with its target.
+_TLS_FIELDS = (
+    "ssl_context", "cert_reqs", "ca_certs", "ca_cert_dir", "ca_cert_data", "cert_file", "key_file",
+    "key_password", "cert_data", "key_data", "ssl_version", "ssl_minimum_version",
+    "ssl_maximum_version", "assert_hostname", "assert_fingerprint", "assert_pins",
+    "server_hostname",
+)  # fmt: skip
+_tls_values = operator.attrgetter(*_TLS_FIELDS)
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
 
 class HTTPSConnection(HTTPConnection):
     """One connection to one host over TLS; if it is tunnelled, TLS runs inside the tunnel.
@@ -1180,6 +1197,9 @@ class HTTPSConnection(HTTPConnection):
     # Also for subclasses that set up less than our constructor does.
     tls_session_cache: TLSSessionCache | None = None
     _session_keys: tuple[tuple[Any, Any], ...] = ()
+    # What the configuration was made of, and the configuration: to check it all takes as long as
+    # a request (benchmark ``newconn_tls``).
+    _known_config: tuple[Any, Any, _tls.TLSConfig | None] = (None, None, None)
 
     def __init__(
         self,
@@ -1414,25 +1434,15 @@ class HTTPSConnection(HTTPConnection):
         """Return all that TLS with the target needs, from the attributes as they are now."""
         from . import _tls  # a program that speaks no TLS does without (benchmark ``import``)
 
-        return _tls.TLSConfig(
-            ssl_context=self.ssl_context,
-            cert_reqs=self.cert_reqs,
-            ca_certs=self.ca_certs,
-            ca_cert_dir=self.ca_cert_dir,
-            ca_cert_data=self.ca_cert_data,
-            cert_file=self.cert_file,
-            key_file=self.key_file,
-            key_password=self.key_password,
-            cert_data=self.cert_data,
-            key_data=self.key_data,
-            ssl_version=self.ssl_version,
-            ssl_minimum_version=self.ssl_minimum_version,
-            ssl_maximum_version=self.ssl_maximum_version,
-            assert_hostname=self.assert_hostname,
-            assert_fingerprint=self.assert_fingerprint,
-            assert_pins=self.assert_pins,
-            server_hostname=self.server_hostname,
-        )
+        values, alpn = _tls_values(self), _tls.default_alpn()
+        known, known_alpn, config = self._known_config
+        # By identity: 0 equals False, but says something else.
+        if config is None or known_alpn != alpn or not all(map(operator.is_, known, values)):
+            options = dict(zip(_TLS_FIELDS, values, strict=True))
+            config = _tls.TLSConfig(**options, alpn_protocols=alpn)
+            # Not what may be changed from inside, such as a list of pins.
+            self._known_config = (values, alpn, config if _is_hashable(values) else None)
+        return config
 
     def _proxy_tls_config(self) -> _tls.TLSConfig:
         """Return all that TLS with the proxy needs: its own context, or the pool's policy."""
