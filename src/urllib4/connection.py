@@ -249,11 +249,20 @@ class HTTPConnection(http.client.HTTPConnection):
     _closing_later = False
     _dialing: Dialing | None = None
     source_address: tuple[str, int] | None
-    # The attributes that the constructor sets.  An object that begins with a copy of them has a
-    # dict of its own: one that Python 3.11 makes when somebody asks for it, as `_takes_steps`
-    # does, is read ten times slower (benchmark ``small``), and one that grows takes half of the
-    # time that all of the constructor takes (``churn``).
-    _layout: dict[str, Any] = {}
+    # What the constructor sets anyhow, and what is set later.  An object that begins with a copy
+    # has a dict of its own: one that Python 3.11 makes when somebody asks for it, as
+    # `_takes_steps` does, is read ten times slower (benchmark ``small``), and one that grows takes
+    # half of the time that all of the constructor takes (``churn``).
+    _layout: dict[str, Any] = {
+        **dict.fromkeys((
+            "timeout", "source_address", "blocksize", "sock", "_buffer", "_method", "port",
+            "_HTTPConnection__response", "_HTTPConnection__state", "_tunnel_host", "_tunnel_port",
+            "_tunnel_headers", "_create_connection", "_dns_host", "socket_options", "proxy",
+            "proxy_config", "_stream", "_life", "_poll", "_call", "_response_options",
+        )),
+        "_unsent": False,
+        "_has_connected_to_proxy": False,
+    }  # fmt: skip
 
     # The names that http.client mangles for its class are those of ours: both are called
     # HTTPConnection, so these two are its state and its outstanding response.
@@ -301,8 +310,6 @@ class HTTPConnection(http.client.HTTPConnection):
             given = dict(zip(DIALING_KEYWORDS, ways, strict=True))
             self._dialing = check_dialing(given, proxy=proxy is not None)
         watch(self)
-        if type(self) is HTTPConnection and len(self._layout) < len(self.__dict__):
-            HTTPConnection._layout = dict.fromkeys(self.__dict__)
 
     def _after_fork_in_child(self) -> None:
         """Let go of the parent's socket: closing our copy sends nothing."""
@@ -1193,7 +1200,12 @@ class HTTPSConnection(HTTPConnection):
 
     default_port: int = port_by_scheme["https"]
 
-    _layout: dict[str, Any] = {}
+    _layout: dict[str, Any] = HTTPConnection._layout | dict.fromkeys((
+        "key_file", "cert_file", "key_password", "key_data", "cert_data", "ssl_context",
+        "server_hostname", "assert_hostname", "assert_fingerprint", "assert_pins", "ssl_version",
+        "ssl_minimum_version", "ssl_maximum_version", "ca_certs", "ca_cert_dir", "ca_cert_data",
+        "cert_reqs", "tls_session_cache",
+    ))  # fmt: skip
     # Also for subclasses that set up less than our constructor does.
     tls_session_cache: TLSSessionCache | None = None
     _session_keys: tuple[tuple[Any, Any], ...] = ()
@@ -1271,8 +1283,6 @@ class HTTPSConnection(HTTPConnection):
                 "ssl_minimum_version and ssl_maximum_version instead.",
                 FutureWarning,
             )
-        if type(self) is HTTPSConnection and len(self._layout) < len(self.__dict__):
-            HTTPSConnection._layout = dict.fromkeys(self.__dict__)
 
     def set_cert(
         self,

@@ -170,8 +170,12 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
     num_requests: int
     ConnectionCls: Any = HTTPConnection
     scheme: str | None = "http"
-    # As in HTTPConnection.
-    _layout: dict[str, Any] = {}
+    # As in HTTPConnection; without `_ledger`, which tells a whole object from a part of one.
+    _layout: dict[str, Any] = dict.fromkeys((
+        "host", "port", "_tunnel_host", "headers", "reuse", "limits", "timeout", "retries",
+        "block", "proxy", "proxy_headers", "proxy_config", "conn_kw", "num_connections",
+        "num_requests", "_num_reused", "_lock", "_retired", "_told_full", "pool",
+    ))  # fmt: skip
 
     def __init__(
         self,
@@ -208,8 +212,6 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             self.conn_kw["proxy"] = self.proxy
             self.conn_kw["proxy_config"] = self.proxy_config
         self._set_up_store(maxsize)
-        if type(self) is HTTPConnectionPool and len(self._layout) < len(self.__dict__):
-            HTTPConnectionPool._layout = dict.fromkeys(self.__dict__)
 
     def _take_options(self, options: dict[str, Any], maxsize: int, proxy: Url | None) -> int:
         """Take what is not for connections out of `options`; return the size."""
@@ -1110,7 +1112,11 @@ class HTTPSConnectionPool(HTTPConnectionPool):
 
     scheme: str | None = "https"
     ConnectionCls: Any = HTTPSConnection
-    _layout: dict[str, Any] = {}
+    _layout: dict[str, Any] = HTTPConnectionPool._layout | dict.fromkeys((
+        "key_file", "cert_file", "cert_reqs", "key_password", "ca_certs", "ca_cert_dir",
+        "ssl_version", "ssl_minimum_version", "ssl_maximum_version", "assert_hostname",
+        "assert_fingerprint", "assert_pins", "tls_session_cache",
+    ))  # fmt: skip
 
     def __init__(
         self,
@@ -1165,8 +1171,6 @@ class HTTPSConnectionPool(HTTPConnectionPool):
         self.assert_fingerprint = assert_fingerprint
         self.assert_pins = assert_pins
         self.tls_session_cache: TLSSessionCache | bool = checked_session_cache(tls_session_cache)
-        if type(self) is HTTPSConnectionPool and len(self._layout) < len(self.__dict__):
-            HTTPSConnectionPool._layout = dict.fromkeys(self.__dict__)
 
     def _new_conn(self) -> Any:
         """Make a connection object; it connects when it is first used."""
