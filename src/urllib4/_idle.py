@@ -17,7 +17,6 @@ from threading import get_ident
 from typing import Any
 
 from ._cancel import CancelToken, interrupt
-from ._fork import watch
 from ._reuse import discard, is_open, mark
 from ._waiting import Waiters
 
@@ -45,7 +44,22 @@ def _move_below(source: list[Any], target: list[Any]) -> None:
     target[:0] = map(list.pop, (source,))
 
 
-class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
+# As it is before gevent or others replace it in its module.
+_Queue = queue.LifoQueue
+
+
+def _unused(name: str) -> Any:
+    """Return a property for what every queue has, made for those who ask for it."""
+
+    def get(store: IdleStore) -> Any:
+        # One step, so that two threads get the same lock, and the conditions that belong to it.
+        made = store.__dict__.setdefault("_made", vars(_Queue(store.maxsize)))
+        return made[name]
+
+    return property(get)
+
+
+class IdleStore(_Queue):  # type: ignore[type-arg]
     """The free slots of one pool, last in, first out.
 
     An entry is an idle connection, or None: a slot whose connection has yet to be made.
@@ -53,8 +67,8 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
     programs look at ``pool.pool``; ``maxsize=0`` keeps nothing, however, instead of everything.
 
     Safe to share between threads, and to be used by finalisers and signal handlers in the
-    middle of its own methods.  ``mutex`` and the conditions of the base class are not used, and
-    :meth:`task_done` and :meth:`join` not supported.
+    middle of its own methods.  ``mutex`` and the conditions of the base class are there for those
+    who ask for them, but not used, and :meth:`task_done` and :meth:`join` not supported.
 
     :ivar era: changes when the process is forked: older leases are the parent's.
     :ivar due: when the first of the connections is to be given up, as seconds of the clock that
@@ -63,13 +77,19 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
     """
 
     watcher: Callable[[IdleStore], None] | None = None
+    # What the constructor of the base class sets, too.
+    unfinished_tasks = 0
+    is_shutdown = False
+    mutex = _unused("mutex")
+    not_empty = _unused("not_empty")
+    not_full = _unused("not_full")
+    all_tasks_done = _unused("all_tasks_done")
 
     def __init__(self, maxsize: int = 0) -> None:
-        super().__init__(maxsize)
-        self._start()
-        watch(self)
-
-    def _start(self) -> None:
+        # Not by the constructor of the base class: its lock and conditions take longer than all
+        # else of a pool (benchmark ``pm_evict``).
+        self.maxsize = maxsize
+        self.queue: list[Any] = []
         self.era = object()
         self.due = math.inf
         self._waiters = Waiters()
@@ -79,10 +99,12 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
         self._givers: dict[int, list[Any]] = {}
 
     def _after_fork_in_child(self) -> None:
-        """Forget the parent's connections and leases: all slots are free."""
-        ended = self._ended
-        self._start()
-        self._ended = ended
+        """Forget the parent's connections and leases: all slots are free.  Told by the pool."""
+        self.era = object()
+        self.due = math.inf
+        self._waiters = Waiters()
+        self._takers = {}
+        self._givers = {}
         self.queue[:] = [None] * self.maxsize
 
     def __repr__(self) -> str:
@@ -174,7 +196,8 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
                 # One step, like `_move`: extend() moves the connection and returns None, which
                 # is the empty slot.
                 self.queue[:0] = map(taken.extend, [map(list.pop, (self.queue,))])
-        self.tell()
+        if taken:
+            self.tell()
         return [conn for conn in taken if conn is not None]
 
     @property
@@ -259,7 +282,7 @@ class IdleStore(queue.LifoQueue):  # type: ignore[type-arg]
             entries.extend(map(_pop, (holder,)))  # `_move`, once per request
         if len(entries) > self.maxsize:
             self._trim()
-        if self._waiters.any:
+        if self._waiters:
             self.tell()
 
     def _trim(self) -> None:

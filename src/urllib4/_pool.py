@@ -5,6 +5,7 @@ What a request does with one is in ``connectionpool``, whose classes are the pub
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import logging
@@ -23,6 +24,7 @@ from ._base_connection import ProxyConfig
 from ._call import WAITING, Call, bounded_wait, is_timeout
 from ._cancel import CancelToken
 from ._deadline import Deadline
+from ._fork import watch
 from ._idle import IdleStore, Lease
 from ._reuse import Ledger, Life, PoolStats, ReusePolicy, discard, is_open
 from ._route import DIRECT, Route, route_for
@@ -144,29 +146,29 @@ class KeepingPool(ConnectionPool):
         self._clock = time.monotonic
         self.num_connections = 0
         self.num_requests = 0
+        self._num_reused = 0
         # Guards the counters and the step from open to closed or retired.  Reentrant: a signal
         # handler, or a finaliser of a program, may send a request in the middle of another.
         self._lock = threading.RLock()
         self._retired = False
-        self._num_reused = 0
         self._told_full = False
         # What became of the connections.
         self._ledger = Ledger()
         self.pool = self._make_queue(maxsize)
-        # The queue outlives the pool until its connections are closed.
-        weakref.finalize(self, _close_idle_connections, self.pool)
+        _living.add(self, self.pool)
 
     def _reset_if_unusable(self, conn: Any, now: float) -> None:
         raise NotImplementedError
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.RLock()
-        self._ledger._reset()
+        self._ledger = Ledger()
         store = self.pool
         if store is not None and not isinstance(store, IdleStore):
             # Another's queue: its lock may be held by a thread that is not in this process.
             self.pool = self._make_queue(store.maxsize)
-            weakref.finalize(self, _close_idle_connections, self.pool)
+        elif store is not None:
+            store._after_fork_in_child()
 
     def _make_queue(self, maxsize: int) -> Any:
         queue_class = self.QueueCls
@@ -712,6 +714,9 @@ def _put_slot(store: Any) -> None:
 def _empty_idle_slots(store: Any, reason: str = "pool_closed") -> None:
     """Close the connections in the queue; their slots stay free."""
     if isinstance(store, IdleStore):
+        top = store.queue[-1:]
+        if not top or top[0] is None:
+            return  # there is none (benchmark ``pm_evict``)
         for conn in store.take_connections():
             discard(conn, reason)
         store.settle()
@@ -733,3 +738,45 @@ def _close_idle_connections(store: Any, reason: str = "pool_closed") -> int:
         count += 1
         if conn is not None:
             discard(conn, reason)
+
+
+class _Living:
+    """The pools that there are: what becomes of their connections when they are gone.
+
+    A queue outlives its pool until its connections are closed, before a finaliser of their sockets
+    could complain that nobody did so, and at the latest at the end of the process.
+
+    One reference for each pool, which also lets it know of a fork: ``weakref.finalize`` takes six
+    times as long (benchmark ``pm_evict``).  Without a lock, as in `_fork`.
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[int, tuple[weakref.ref[KeepingPool], Any]] = {}
+        watch(self)
+        atexit.register(self._close_all)
+
+    def add(self, pool: KeepingPool, store: Any) -> None:
+        """Close the connections in `store` when `pool` is no more."""
+        reference = weakref.ref(pool, self._forgotten)
+        self._queues[id(reference)] = reference, store
+
+    def _forgotten(self, reference: weakref.ref[KeepingPool]) -> None:
+        _, store = self._queues.pop(id(reference), (None, None))
+        if store is not None:
+            _empty_idle_slots(store)
+
+    def _close_all(self) -> None:
+        for _, store in list(self._queues.values()):
+            _empty_idle_slots(store)
+
+    def _after_fork_in_child(self) -> None:
+        Ledger._folding = threading.Lock()
+        for reference, _ in list(self._queues.values()):
+            pool = reference()
+            if pool is not None:
+                with contextlib.suppress(Exception):  # as in `_fork`
+                    pool._after_fork_in_child()
+                self._queues[id(reference)] = reference, pool.pool
+
+
+_living = _Living()

@@ -87,7 +87,7 @@ def take_policy(options: dict[str, Any]) -> ReusePolicy:
     """
     given = {name: options.pop(name) for name in REUSE_KEYWORDS if name in options}
     if not given:
-        return _DEFAULT_POLICY
+        return DEFAULT_POLICY
     asked = given.get("idle_timeout", DEFAULT_IDLE_TIMEOUT)
     idle_timeout = _seconds("idle_timeout", asked)
     return ReusePolicy(
@@ -101,7 +101,8 @@ def take_policy(options: dict[str, Any]) -> ReusePolicy:
     )
 
 
-_DEFAULT_POLICY = ReusePolicy()
+#: What holds where nothing else is asked for.
+DEFAULT_POLICY = ReusePolicy()
 
 
 def _seconds(name: str, value: Any) -> float | None:
@@ -205,13 +206,11 @@ class Ledger:
     #: How many entries are added up when they are too many.
     FOLD = 512
 
-    def __init__(self) -> None:
-        self._reset()
+    # One thread at a time adds up; nobody waits for it.
+    _folding = threading.Lock()
 
-    def _reset(self) -> None:
-        """Start anew, as the child after a fork has to."""
+    def __init__(self) -> None:
         self._entries: list[Any] = []
-        self._folding = threading.Lock()  # one thread at a time adds up; nobody waits for it
         self._waiters = Waiters()
 
     def note(self, name: str) -> None:
@@ -233,7 +232,8 @@ class Ledger:
                 entries[: len(seen)] = [_sum(seen)]
             finally:
                 self._folding.release()
-        self._waiters.wake_all()
+        if self._waiters:
+            self._waiters.wake_all()
 
     def totals(self) -> Counter[str]:
         """Return how often each name was noted, as of one moment."""
@@ -276,12 +276,10 @@ class Ledger:
 
 
 def _sum(entries: list[Any]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for entry in entries:
-        if isinstance(entry, str):
-            total[entry] += 1
-        else:
-            total.update(entry)
+    if not entries or isinstance(entries[0], str):
+        return Counter(entries)
+    total: Counter[str] = Counter(entries[0])
+    total.update(entries[1:])
     return total
 
 

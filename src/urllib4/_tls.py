@@ -33,7 +33,8 @@ _SECRET = frozenset(("key_password", "key_data"))
 _ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 
 
-def _default_alpn() -> tuple[str, ...]:
+def default_alpn() -> tuple[str, ...]:
+    """Return what is offered where nothing else is asked for: programs may change the list."""
     return tuple(ssl_.ALPN_PROTOCOLS)
 
 
@@ -94,7 +95,7 @@ class TLSConfig:
     assert_fingerprint: str | Sequence[str] | None = None
     assert_pins: Sequence[str] | None = None
     server_hostname: str | None = None
-    alpn_protocols: tuple[str, ...] = field(default_factory=_default_alpn)
+    alpn_protocols: tuple[str, ...] = field(default_factory=default_alpn)
 
     def __post_init__(self) -> None:
         _check_verification(self)
@@ -308,7 +309,8 @@ def _plan(config: TLSConfig) -> Plan:
         _ssl_contexts.new_context_class(ssl_.SSLContext),
         ssl_.create_urllib3_context,
         ssl_.DEFAULT_CIPHERS,
-        tuple(map(os.environ.get, _ENVIRONMENT)),
+        # The first two do not count where it is told whom to trust.
+        tuple(map(os.environ.get, _ENVIRONMENT[2:] if wanted.trust else _ENVIRONMENT)),
     )
     return Plan(_ssl_contexts.CONTEXTS.get(key, lambda: _build(wanted)))
 

@@ -72,7 +72,8 @@ from .util.ssl_ import assert_fingerprint, resolve_cert_reqs
 from .util.ssl_ import ssl_wrap_socket as ssl_wrap_socket
 from .util.ssl_match_hostname import CertificateError as CertificateError
 from .util.ssl_match_hostname import match_hostname as match_hostname
-from .util.timeout import _DEFAULT_TIMEOUT, Timeout
+from .util.timeout import _DEFAULT_TIMEOUT
+from .util.timeout import Timeout as Timeout
 from .util.wait import wait_for_read
 
 try:
@@ -252,6 +253,21 @@ class HTTPConnection(http.client.HTTPConnection):
     source_address: tuple[str, int] | None
     #: Headers of the answer to CONNECT; None without a tunnel.
     proxy_response_headers: HTTPHeaderDict | None = None
+    # What the constructor sets anyhow, and what is set later.  An object that begins with a copy
+    # has a dict of its own: one that Python 3.11 makes when somebody asks for it, as
+    # `_takes_steps` does, is read ten times slower (benchmark ``small``), and one that grows takes
+    # half of the time that all of the constructor takes (``churn``).
+    _layout: dict[str, Any] = {
+        **dict.fromkeys((
+            "timeout", "source_address", "blocksize", "sock", "_buffer", "_method", "port",
+            "_HTTPConnection__response", "_HTTPConnection__state", "_tunnel_host", "_tunnel_port",
+            "_tunnel_headers", "_create_connection", "_dns_host", "socket_options", "proxy",
+            "proxy_config", "_stream", "_life", "_poll", "_call", "_response_options",
+            "proxy_response_headers",
+        )),
+        "_unsent": False,
+        "_has_connected_to_proxy": False,
+    }  # fmt: skip
 
     # The names that http.client mangles for its class are those of ours: both are called
     # HTTPConnection, so these two are its state and its outstanding response.
@@ -279,14 +295,11 @@ class HTTPConnection(http.client.HTTPConnection):
     ) -> None:
         if not isinstance(host, str):
             raise TypeError(f"host must be a str, not {type(host).__name__}: {host!r}")
+        self.__dict__ = self._layout | self.__dict__
+        if timeout is _DEFAULT_TIMEOUT:
+            timeout = socket.getdefaulttimeout()
         try:
-            super().__init__(
-                host=host,
-                port=port,
-                timeout=Timeout.resolve_default_timeout(timeout),
-                source_address=source_address,
-                blocksize=blocksize,
-            )
+            super().__init__(host, port, timeout, source_address, blocksize)
         except http.client.InvalidURL as error:
             raise InvalidTargetError(str(error)) from None
         if socket_options is _DEFAULT_OPTIONS:
@@ -303,9 +316,6 @@ class HTTPConnection(http.client.HTTPConnection):
             given = dict(zip(DIALING_KEYWORDS, ways, strict=True))
             self._dialing = check_dialing(given, proxy=proxy is not None)
         watch(self)
-        # Python 3.11 reads attributes slowly, ten times, once somebody asked for the dict that is
-        # made for that, as `_takes_steps` does; not in one of our own (benchmark ``small``).
-        self.__dict__ = {**self.__dict__}
 
     def _after_fork_in_child(self) -> None:
         """Let go of the parent's socket: closing our copy sends nothing."""
@@ -1184,6 +1194,23 @@ def _foreign_headers(url: str, message: Any) -> HTTPHeaderDict:
 
 # -- https -------------------------------------------------------------------------------------
 
+# What a connection has for the configuration of TLS with its target.
+_TLS_FIELDS = (
+    "ssl_context", "cert_reqs", "ca_certs", "ca_cert_dir", "ca_cert_data", "cert_file", "key_file",
+    "key_password", "cert_data", "key_data", "ssl_version", "ssl_minimum_version",
+    "ssl_maximum_version", "assert_hostname", "assert_fingerprint", "assert_pins",
+    "server_hostname",
+)  # fmt: skip
+_tls_values = operator.attrgetter(*_TLS_FIELDS)
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
 
 class HTTPSConnection(HTTPConnection):
     """One connection to one host over TLS; if it is tunnelled, TLS runs inside the tunnel.
@@ -1219,9 +1246,18 @@ class HTTPSConnection(HTTPConnection):
 
     default_port: int = port_by_scheme["https"]
 
+    _layout: dict[str, Any] = HTTPConnection._layout | dict.fromkeys((
+        "key_file", "cert_file", "key_password", "key_data", "cert_data", "ssl_context",
+        "server_hostname", "assert_hostname", "assert_fingerprint", "assert_pins", "ssl_version",
+        "ssl_minimum_version", "ssl_maximum_version", "ca_certs", "ca_cert_dir", "ca_cert_data",
+        "cert_reqs", "tls_session_cache",
+    ))  # fmt: skip
     # Also for subclasses that set up less than our constructor does.
     tls_session_cache: TLSSessionCache | None = None
     _session_keys: tuple[tuple[Any, Any], ...] = ()
+    # What the configuration was made of, and the configuration: to check it all takes as long as
+    # a request (benchmark ``newconn_tls``).
+    _known_config: tuple[Any, Any, _tls.TLSConfig | None] = (None, None, None)
 
     def __init__(
         self,
@@ -1465,25 +1501,15 @@ class HTTPSConnection(HTTPConnection):
         """Return all that TLS with the target needs, from the attributes as they are now."""
         from . import _tls  # a program that speaks no TLS does without (benchmark ``import``)
 
-        return _tls.TLSConfig(
-            ssl_context=self.ssl_context,
-            cert_reqs=self.cert_reqs,
-            ca_certs=self.ca_certs,
-            ca_cert_dir=self.ca_cert_dir,
-            ca_cert_data=self.ca_cert_data,
-            cert_file=self.cert_file,
-            key_file=self.key_file,
-            key_password=self.key_password,
-            cert_data=self.cert_data,
-            key_data=self.key_data,
-            ssl_version=self.ssl_version,
-            ssl_minimum_version=self.ssl_minimum_version,
-            ssl_maximum_version=self.ssl_maximum_version,
-            assert_hostname=self.assert_hostname,
-            assert_fingerprint=self.assert_fingerprint,
-            assert_pins=self.assert_pins,
-            server_hostname=self.server_hostname,
-        )
+        values, alpn = _tls_values(self), _tls.default_alpn()
+        known, known_alpn, config = self._known_config
+        # By identity: 0 equals False, but says something else.
+        if config is None or known_alpn != alpn or not all(map(operator.is_, known, values)):
+            options = dict(zip(_TLS_FIELDS, values, strict=True))
+            config = _tls.TLSConfig(**options, alpn_protocols=alpn)
+            # Not what may be changed from inside, such as a list of pins.
+            self._known_config = (values, alpn, config if _is_hashable(values) else None)
+        return config
 
     def _proxy_tls_config(self) -> _tls.TLSConfig:
         """Return all that TLS with the proxy needs: its own context, or the pool's policy."""

@@ -44,7 +44,6 @@ from ._follow_up import (
     may_follow,
     redirected,
 )
-from ._fork import watch
 from ._http1.request import request_plan
 from ._idle import Lease
 from ._limits import LIMIT_KEYWORDS, Limits, take_limits
@@ -52,10 +51,20 @@ from ._pool import ConnectionPool as ConnectionPool
 from ._pool import KeepingPool
 from ._progress import CallbackFailed, ProgressCallback, guarded
 from ._request_methods import RequestMethods
-from ._reuse import ALIASES, Life, ReusePolicy, discard, take_policy, use_main_names
+from ._reuse import (
+    ALIASES,
+    DEFAULT_POLICY,
+    REUSE_KEYWORDS,
+    Life,
+    ReusePolicy,
+    discard,
+    take_policy,
+    use_main_names,
+)
 from ._reuse import PoolStats as PoolStats
 from ._route import DIRECT, PROXY_AUTHORIZATION, Route
 from .connection import (
+    DIALING_KEYWORDS,
     UNIX_SCHEMES,
     BaseSSLError,
     BrokenPipeError,
@@ -121,6 +130,11 @@ _PHASES_BEFORE_SENDING = ("waiting for a connection", "connecting")
 _known_target = functools.lru_cache(maxsize=256)(_encode_target)
 _LONGEST_KNOWN_TARGET = 1024
 
+# The keywords that a pool looks at itself, instead of handing them to its connections only.
+_POOL_KEYWORDS = frozenset(
+    ("strict", *ALIASES, *REUSE_KEYWORDS, *LIMIT_KEYWORDS, *DIALING_KEYWORDS)
+)
+
 #: Seconds after which a call that waits for a connection looks at its cancel token.
 CANCEL_SLICE = 0.02
 
@@ -179,18 +193,13 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
     ) -> None:
         ConnectionPool.__init__(self, host, port)
         RequestMethods.__init__(self, headers)
-        if conn_kw.pop("strict", None) is not None:
-            warn_caller(
-                "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
-                FutureWarning,
-            )
-        maxsize = _take_size(conn_kw, maxsize)
+        self.reuse: ReusePolicy = DEFAULT_POLICY
+        self.limits: Limits | None = None
+        if not conn_kw.keys().isdisjoint(_POOL_KEYWORDS):
+            maxsize = self._take_options(conn_kw, maxsize, _proxy)
         _check_size(maxsize, block)
-        self.reuse: ReusePolicy = take_policy(conn_kw)
         # Asked for each request: an attribute is ten times as fast (benchmark ``small``).
         self._is_persistent, self._retries_stale = self.reuse.persistent, self.reuse.retry_stale
-        self.limits: Limits | None = take_limits(conn_kw)
-        check_dialing(conn_kw, proxy=_proxy is not None)
         self.timeout: Any = coerce_timeout(timeout)
         self.retries: Any = Retry.DEFAULT if retries is None else retries
         self.block = block
@@ -204,7 +213,19 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             self.conn_kw["proxy"] = self.proxy
             self.conn_kw["proxy_config"] = self.proxy_config
         self._set_up_store(maxsize)
-        watch(self)
+
+    def _take_options(self, options: dict[str, Any], maxsize: int, proxy: Url | None) -> int:
+        """Take what is not for connections out of `options`; return the size."""
+        if options.pop("strict", None) is not None:
+            warn_caller(
+                "The 'strict' parameter has no effect and will be removed in urllib4 5.0.",
+                FutureWarning,
+            )
+        maxsize = _take_size(options, maxsize)
+        self.reuse = take_policy(options)
+        self.limits = take_limits(options)
+        check_dialing(options, proxy=proxy is not None)
+        return maxsize
 
     # -- connections -----------------------------------------------------------------------
 
@@ -216,7 +237,8 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             discard(conn, life.expiry)
         elif is_connection_dropped(conn):
             log.debug("Resetting dropped connection: %s", self.host)
-            discard(conn, "dropped")
+            if getattr(conn, "sock", conn) is not None:  # or else it is closed (``newconn``)
+                discard(conn, "dropped")
 
     # -- one request -----------------------------------------------------------------------
 

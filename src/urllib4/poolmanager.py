@@ -86,6 +86,8 @@ SSL_KEYWORDS = (
     "tls_session_cache",
 )
 
+_SSL_KEYWORDS = frozenset(SSL_KEYWORDS)
+
 _DEFAULT_BLOCKSIZE = 16384
 
 #: The pool keyword by which a manager tells its router the whole URL; no pool gets it.
@@ -451,11 +453,10 @@ class PoolManager(RequestMethods):
         for name in ("scheme", "host", "port"):
             context.pop(name, None)
         if scheme == "http":
-            for name in SSL_KEYWORDS:
-                context.pop(name, None)
-        unknown = context.keys() - _KNOWN_KEYWORDS
-        if unknown:
-            for name in unknown - _own_keywords(pool_class):
+            for name in _SSL_KEYWORDS.intersection(context):
+                del context[name]
+        if not context.keys() <= _KNOWN_KEYWORDS:
+            for name in context.keys() - _KNOWN_KEYWORDS - _own_keywords(pool_class):
                 del context[name]
         pool = pool_class(host, port, **context)
         if getattr(pool, "tls_session_cache", None) is True:
@@ -520,17 +521,14 @@ class PoolManager(RequestMethods):
                 return pool
         context = self._merge_pool_kwargs(pool_kwargs)
         if known is not None and context != known.keywords:
-            known = None  # another thread changed an option just now, and may change it back
-        context["scheme"] = scheme or "http"
-        if port is None:
-            port = port_by_scheme.get(context["scheme"].lower(), 80)
-        context["port"] = port
-        context["host"] = host
+            known = key = None  # another thread changed an option just now, and may change it back
+        _write_origin(context, scheme, host, port)
+        if key is not None:
+            return self._added(key, context)
         if known is None:
             return self.connection_from_context(context)
-        if key is None:
-            key = self._key_of(context)
-            known.add(known.keys, origin, key)
+        key = self._key_of(context)
+        known.add(known.keys, origin, key)
         return self.connection_from_pool_key(key, request_context=context)
 
     def connection_from_context(self, request_context: dict[str, Any]) -> Any:
@@ -578,10 +576,14 @@ class PoolManager(RequestMethods):
             return pool
         if request_context is None:
             request_context = self._context_of_key(pool_key)
-        scheme = request_context["scheme"]
-        host, port = request_context["host"], request_context["port"]
+        return self._added(pool_key, request_context)
+
+    def _added(self, pool_key: Any, context: dict[str, Any]) -> Any:
+        """Return a new pool, unless another thread adds one of the same key just now."""
         # Made without a lock, since overrides run here; a pool without sockets costs little.
-        made = self._new_pool(scheme, host, port, request_context=request_context)
+        made = self._new_pool(
+            context["scheme"], context["host"], context["port"], request_context=context
+        )
         if self._quota is not None and isinstance(made, HTTPConnectionPool):
             made._join(self._quota)
         # One step, so that two threads get the same pool; what it evicts is let go of afterwards.
@@ -644,8 +646,12 @@ class PoolManager(RequestMethods):
         key, origin, target = found
         pool = self.pools.get(key)
         if pool is None:
+            context = self.connection_pool_kw.copy()
             scheme, host, port = origin
-            pool = self.connection_from_host(host, port, scheme)
+            if context != known.keywords:  # as in `connection_from_host`
+                return self.connection_from_host(host, port, scheme), target
+            _write_origin(context, scheme, host, port)
+            pool = self._added(key, context)
         return pool, target
 
     def _remember(self, url: str, parsed: Url) -> None:
@@ -665,10 +671,12 @@ class PoolManager(RequestMethods):
 
     def _merge_pool_kwargs(self, override: dict[str, Any] | None) -> dict[str, Any]:
         merged = self.connection_pool_kw.copy()
-        if override and not ALIASES.keys().isdisjoint(override):
+        if not override:
+            return merged
+        if not ALIASES.keys().isdisjoint(override):
             override = dict(override)
             use_main_names(override)
-        for name, value in (override or {}).items():
+        for name, value in override.items():
             if value is None:
                 merged.pop(name, None)
             else:
@@ -842,7 +850,16 @@ class PoolManager(RequestMethods):
 
 
 _ORIGINAL_URLOPEN = PoolManager.urlopen
+
+
 # Whoever overrides one of these on the way to a pool is asked each time.
+def _write_origin(context: dict[str, Any], scheme: str | None, host: str, port: int | None) -> None:
+    """Complete the keywords of a pool by where it leads."""
+    context["scheme"] = scheme = scheme or "http"
+    context["port"] = port_by_scheme.get(scheme.lower(), 80) if port is None else port
+    context["host"] = host
+
+
 _LOOKUP = (
     "connection_from_host", "connection_from_context", "connection_from_pool_key",
     "_merge_pool_kwargs", "_proxy_requires_url_absolute_form",

@@ -264,7 +264,7 @@ def test_threads_that_wait_for_a_slot_at_the_fork_are_the_parents(server: Counti
             )
         )
         waiting.start()
-        while not pool.pool._waiters._gates:
+        while not pool.pool._waiters:
             pass
         process = Child(lambda: ask(pool, "/child", 2))
         assert process.result() == answers("/child", 2)

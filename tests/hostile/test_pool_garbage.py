@@ -7,6 +7,7 @@ ending a lease may not wait for a lock; ``test_pool_interleavings.py`` shows wha
 from __future__ import annotations
 
 import gc
+import queue
 import subprocess
 import sys
 import threading
@@ -74,7 +75,7 @@ def test_a_thread_that_waits_is_woken_by_a_collection_in_another(server: Countin
         forget_in_a_cycle(pool)
 
         def collect() -> None:
-            while not pool.pool._waiters._gates:
+            while not pool.pool._waiters:
                 pass
             gc.collect()
 
@@ -254,4 +255,57 @@ def test_responses_that_are_left_at_the_end_of_the_program_are_silent(
         check=False,
     )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+    server.wait_until(lambda: server.open == 0)
+
+
+# -- pools that nobody closes ----------------------------------------------------------------------
+
+
+class OthersPool(HTTPConnectionPool):
+    QueueCls = queue.LifoQueue
+
+
+@pytest.mark.filterwarnings("error:unclosed <socket:ResourceWarning")
+@pytest.mark.parametrize("pool_class", [HTTPConnectionPool, OthersPool])
+@pytest.mark.parametrize("in_a_cycle", [False, True])
+def test_idle_connections_of_a_forgotten_pool_are_closed(
+    server: CountingServer,
+    pool_class: type[HTTPConnectionPool],
+    in_a_cycle: bool,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """Before their sockets are finalised, which would say that nobody closed them."""
+    pool = pool_class(server.host, server.port, maxsize=2)
+    assert pool.request("GET", "/x").data == b"/x"
+    if in_a_cycle:
+        pool.myself = pool  # type: ignore[attr-defined]
+    gone = weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert gone() is None
+    server.wait_until(lambda: server.open == 0)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    "keeper", ["http = manager", "manager.cycle = manager", "sys.http = manager"]
+)
+def test_idle_connections_are_closed_at_the_end_of_the_process(
+    server: CountingServer, keeper: str
+) -> None:
+    """Whatever becomes of the modules then, no socket says that nobody closed it."""
+    program = f"""
+import sys, urllib4
+manager = urllib4.PoolManager()
+assert manager.request("GET", {server.url!r} + "/x").data == b"/x"
+{keeper}
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
     server.wait_until(lambda: server.open == 0)

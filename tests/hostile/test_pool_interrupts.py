@@ -386,7 +386,7 @@ def test_an_idle_connection_whose_socket_was_closed_is_not_used(
 
 def when_somebody_waits(pool: WatchedPool, work: Callable[[], object]) -> None:
     """Call `work` when a thread waits for a slot, at the latest when the pool is free."""
-    while not pool.pool._waiters._gates and pool.pool.qsize() == 0 and not pool.stopped.is_set():
+    while not pool.pool._waiters and pool.pool.qsize() == 0 and not pool.stopped.is_set():
         time.sleep(0.0002)
     work()
 

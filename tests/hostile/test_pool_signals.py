@@ -115,7 +115,7 @@ def test_waiting_for_a_slot_can_be_interrupted(
     held = pool.request("GET", "/held", preload_content=False)
     with stopped_when():
         pool.request("GET", "/never")
-    assert not pool.pool._waiters._gates
+    assert not pool.pool._waiters
     held.close()
     the_pool_goes_on(pool, script)
 

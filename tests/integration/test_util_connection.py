@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -172,6 +173,46 @@ def test_the_family_is_looked_up_at_each_call(
     monkeypatch.setattr(connection, "allowed_gai_family", lambda: 12345)
     create_connection(listener.getsockname(), 5).close()
     assert asked == [socket.AF_UNSPEC, socket.AF_INET, 12345]
+
+
+@pytest.mark.parametrize(
+    ("host", "family"),
+    [("127.0.0.1", None), ("127.0.0.1", socket.AF_INET), ("127.1", None), ("localhost", None),
+     ("127.0.0.1", socket.AF_INET6), ("1.2.3.4.example", None), ("127.0.0.256", None)],
+)  # fmt: skip
+def test_what_is_known_of_an_address_is_what_the_resolver_says(
+    host: str, family: int | None
+) -> None:
+    """The resolver need not be asked for it."""
+    known = connection._ipv4(host, 80, family)
+    if known is not None:
+        assert known == socket.getaddrinfo(host, 80, family or 0, socket.SOCK_STREAM)
+    assert (known is not None) == (host == "127.0.0.1" and family != socket.AF_INET6)
+
+
+@pytest.mark.parametrize("port", ["http", "80", True, -1, 65536])
+def test_an_odd_port_is_the_resolvers_business(port: Any) -> None:
+    assert connection._ipv4("127.0.0.1", port, None) is None
+
+
+def test_auditors_see_that_an_address_was_looked_up(listener: socket.socket) -> None:
+    """As :func:`socket.getaddrinfo` tells them."""
+    seen: list[Any] = []
+    watching = [True]
+
+    def audit(event: str, args: tuple[Any, ...]) -> None:
+        if watching and event in ("socket.getaddrinfo", "socket.connect"):
+            seen.append((event, args[-1] if event == "socket.connect" else args))
+
+    sys.addaudithook(audit)
+    address = listener.getsockname()
+    create_connection(address, 5).close()
+    ours, seen = seen[:], []
+    with socket.socket() as sock:
+        sock.connect(socket.getaddrinfo(*address, socket.AF_UNSPEC, socket.SOCK_STREAM)[0][4])
+    watching.clear()
+    assert len(ours) == 2
+    assert ours == seen
 
 
 def test_has_ipv6_tells_whether_an_address_can_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:

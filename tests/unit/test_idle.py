@@ -93,6 +93,18 @@ def test_the_store_is_a_lifo_queue() -> None:
     assert store.get_nowait() == "a"
 
 
+def test_the_store_has_all_that_a_queue_has() -> None:
+    """Programs hold ``mutex`` around a look at the queue; conditions work together with it."""
+    store = IdleStore(2)
+    for name, value in vars(queue.LifoQueue(2)).items():
+        assert type(getattr(store, name)) is type(value), name
+    assert store.mutex is store.mutex
+    for condition in (store.not_empty, store.not_full, store.all_tasks_done):
+        with condition:
+            condition.notify()
+            assert store.mutex.locked()
+
+
 def test_a_store_of_size_zero_keeps_nothing() -> None:
     """A plain queue of that size would keep everything."""
     store = IdleStore(0)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from urllib4._tls import TLSConfig, server_name
+from urllib4.connection import HTTPSConnection
 from urllib4.exceptions import SSLError
 from urllib4.util import ssl_
 
@@ -148,3 +149,44 @@ def test_open_bounds_go_with_everything() -> None:
 )
 def test_names_as_they_are_sent(hostname: str, name: str) -> None:
     assert server_name(hostname) == name
+
+
+# -- the configuration of a connection -------------------------------------------------------
+
+
+def test_a_connection_keeps_its_configuration_as_long_as_nothing_changes() -> None:
+    """To check all of it takes as long as a request."""
+    conn = HTTPSConnection("h", ca_certs="x")
+    config = conn._tls_config()
+    assert config.ca_certs == "x"
+    assert conn._tls_config() is config
+    conn.assert_hostname = "other"
+    assert conn._tls_config().assert_hostname == "other"
+    conn.assert_hostname = None
+    assert conn._tls_config() == config
+
+
+def test_what_is_changed_from_inside_is_seen_by_the_next_connection() -> None:
+    pins = ["sha256//" + "A" * 43 + "="]
+    conn = HTTPSConnection("h", assert_pins=pins)
+    assert conn._tls_config().assert_pins == tuple(pins)
+    pins[0] = "sha256//" + "B" * 42 + "A="
+    assert conn._tls_config().assert_pins == tuple(pins)
+
+
+def test_a_value_that_only_equals_another_is_looked_at() -> None:
+    """False switches a check off, 0 is a mistake."""
+    conn = HTTPSConnection("h", assert_hostname=False)
+    assert conn._tls_config().assert_hostname is False
+    conn.assert_hostname = 0  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="assert_hostname"):
+        conn._tls_config()
+
+
+def test_a_connection_offers_what_the_module_says_at_the_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conn = HTTPSConnection("h")
+    assert conn._tls_config().alpn_protocols == ("http/1.1",)
+    monkeypatch.setattr(ssl_, "ALPN_PROTOCOLS", ["h2"])
+    assert conn._tls_config().alpn_protocols == ("h2",)

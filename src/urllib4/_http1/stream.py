@@ -19,9 +19,12 @@ from typing import Any
 from ..exceptions import HeadTooLargeError, ProtocolError
 from .head import MAX_HEAD_BYTES
 
-#: First size of the buffer, bytes.  A small answer needs one receive; half of it costs a quarter
-#: more on chunked bodies (benchmarks ``chunks``, ``pieces``), more would only cost memory on each
-#: idle connection.
+#: First size of the buffer, bytes.  A small answer needs one receive.  To make a larger one takes
+#: longer than all else of the reader (benchmark ``newconn``), and each idle connection keeps it.
+FIRST_BYTES = 16 * 1024
+
+#: Its size as soon as the first was full, bytes: half of it costs a quarter more on chunked bodies
+#: (benchmarks ``chunks``, ``pieces``).
 BUFFER_BYTES = 64 * 1024
 
 #: How much of an answer that is not HTTP is shown in the error, bytes.
@@ -67,7 +70,7 @@ class ByteStream:
         self._recv: Callable[[int], bytes] | None = (
             None if recv_into is None else getattr(sock, "recv", None)
         )
-        self._buffer = bytearray(BUFFER_BYTES)
+        self._buffer = bytearray(FIRST_BYTES)
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
@@ -162,8 +165,9 @@ class ByteStream:
         if start == end:
             self._start = end = 0
         elif end == len(self._buffer):
+            size = end
             end -= start
-            if start >= len(self._buffer) // 2:
+            if start >= size // 2 and size >= BUFFER_BYTES:
                 self._buffer[:end] = self._buffer[start:]
             else:
                 self._grow(start)
@@ -175,17 +179,24 @@ class ByteStream:
 
     def _grow(self, start: int) -> None:
         old = self._view
-        self._buffer = bytearray(2 * len(self._buffer))
+        self._buffer = bytearray(max(2 * len(old), BUFFER_BYTES))
         self._view = memoryview(self._buffer)
         self._view[: len(old) - start] = old[start:]
 
     def _consume(self, end: int) -> None:
         self._start = end
-        if end == self._end and len(self._buffer) > BUFFER_BYTES:
-            # One huge head must not cost its memory for the life of the connection.
-            self._buffer = bytearray(BUFFER_BYTES)
-            self._view = memoryview(self._buffer)
-            self._start = self._end = 0
+        if end == self._end and end >= FIRST_BYTES and len(self._buffer) != BUFFER_BYTES:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Go on with an empty buffer of the usual size.
+
+        The first one was full, or has grown: one huge head must not cost its memory for the life
+        of the connection.
+        """
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
 
     # -- taking ----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,10 @@ ATTEMPT_DELAY = 0.25
 
 #: Longest label of a host name, in bytes (RFC 1035, 2.3.4).
 _MAX_LABEL = 63
+
+# What programs replace to have names resolved in another way.
+_STD_GETADDRINFO = socket.getaddrinfo
+_STREAM = int(socket.SOCK_STREAM)
 
 
 def is_connection_dropped(conn: Any) -> bool:
@@ -80,10 +85,12 @@ def create_connection(
     host, port = address
     if host.startswith("["):
         host = host.strip("[]")
-    _check_labels(host)
     limit = socket.getdefaulttimeout() if timeout is _DEFAULT_TIMEOUT else timeout
     deadline = clock() + limit if limit else None
-    candidates = _look_up(host, port, limit or None, cancel, resolver, socket_family)
+    candidates = _ipv4(host, port, socket_family)
+    if candidates is None:
+        _check_labels(host)
+        candidates = _look_up(host, port, limit or None, cancel, resolver, socket_family)
     if not candidates:
         raise OSError("getaddrinfo returns an empty list")
     if address_filter is not None:
@@ -161,6 +168,31 @@ def _connect(
     if forget is not None:
         forget()
     return sock
+
+
+def _ipv4(host: str, port: Any, family: int | None) -> list[Any] | None:
+    """Return what ``getaddrinfo`` says of an IPv4 address; None: ask it.
+
+    That would take as long as all else here but the system calls (benchmark ``newconn``).
+    """
+    if socket.getaddrinfo is not _STD_GETADDRINFO or not _is_ipv4(host):
+        return None
+    family = allowed_gai_family() if family is None else family
+    if family not in (socket.AF_UNSPEC, socket.AF_INET):
+        return None
+    if type(port) is not int or not 0 <= port <= 65535:
+        return None
+    sys.audit("socket.getaddrinfo", host, port, int(family), _STREAM, 0)
+    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+
+
+@functools.lru_cache(maxsize=256)  # asked for each connection (benchmark ``newconn``)
+def _is_ipv4(host: str) -> bool:
+    """Tell whether `host` is an IPv4 address as everybody writes it: not 127.1, nor 0177.0.0.1."""
+    try:
+        return socket.inet_ntoa(socket.inet_pton(socket.AF_INET, host)) == host
+    except (OSError, ValueError):
+        return False
 
 
 def _look_up(
@@ -260,6 +292,7 @@ def _set_socket_options(sock: socket.socket, options: _TYPE_SOCKET_OPTIONS | Non
         sock.setsockopt(*option)
 
 
+@functools.lru_cache(maxsize=256)  # asked for each connection (benchmark ``newconn``)
 def _check_labels(host: str) -> None:
     """Refuse what no name server may be asked for.
 

@@ -251,6 +251,14 @@ class Timeout:
         return max(0, min(_seconds(total) - self.get_connect_duration(), _seconds(read)))
 
 
+def _unset() -> Timeout:
+    """Return ``Timeout()``, without checks of what is known (benchmark ``pm_evict``)."""
+    timeout = object.__new__(Timeout)
+    timeout._connect = timeout._read = _DEFAULT_TIMEOUT
+    timeout.total = timeout.deadline = timeout._start_connect = None
+    return timeout
+
+
 def coerce_timeout(value: Any) -> Timeout:
     """Return the :class:`Timeout` that `value` stands for.
 
@@ -261,6 +269,8 @@ def coerce_timeout(value: Any) -> Timeout:
     """
     if isinstance(value, Timeout):
         return value
+    if value is _DEFAULT_TIMEOUT:
+        return _unset()
     if value is None or isinstance(value, (_TYPE_DEFAULT, int, float)):
         return Timeout.from_float(value)
     if not all(hasattr(value, name) for name in ("total", "_connect", "_read")):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit._http1.pieces import CUTS, Pieces, each_byte, stream_of
 from urllib4._http1.head import MAX_HEAD_BYTES
-from urllib4._http1.stream import BUFFER_BYTES, ByteStream
+from urllib4._http1.stream import BUFFER_BYTES, FIRST_BYTES, ByteStream
 from urllib4.exceptions import HeadTooLargeError, ProtocolError
 
 Cut = Callable[[bytes], list[bytes]]
@@ -135,7 +135,19 @@ def test_a_large_destination_is_received_into_without_a_copy() -> None:
     assert stream.readinto1(memoryview(target)) == BUFFER_BYTES
     assert stream.buffered == 0
     assert stream.readinto1(memoryview(target)[:10]) == 10
-    assert stream.buffered == BUFFER_BYTES - 10
+    assert stream.buffered == FIRST_BYTES - 10
+
+
+@pytest.mark.parametrize("rest", [0, 100])
+def test_a_connection_that_carries_much_gets_a_larger_buffer(rest: int) -> None:
+    """The others do with the small one that they begin with."""
+    stream = stream_of(HEAD, b"x" * FIRST_BYTES, b"y" * BUFFER_BYTES)
+    assert stream.read_head() == HEAD
+    assert stream.read1(10) == b"x" * 10
+    assert stream.buffered == FIRST_BYTES - 10
+    stream.skip(stream.buffered - rest)
+    assert stream.fill() == BUFFER_BYTES - rest
+    assert stream.buffered == BUFFER_BYTES
     assert stream.readinto1(memoryview(bytearray())) == 0
 
 
