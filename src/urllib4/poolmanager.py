@@ -647,10 +647,10 @@ class PoolManager(RequestMethods):
         pool = self.pools.get(key)
         if pool is None:
             context = self.connection_pool_kw.copy()
-            scheme, host, port = origin
-            if context != known.keywords:  # as in `connection_from_host`
-                return self.connection_from_host(host, port, scheme), target
-            _write_origin(context, scheme, host, port)
+            is_known = context == known.keywords  # as in `connection_from_host`
+            _write_origin(context, *origin)
+            if not is_known:
+                return self.connection_from_context(context), target
             pool = self._added(key, context)
         return pool, target
 
