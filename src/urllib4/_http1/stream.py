@@ -19,10 +19,11 @@ from typing import Any
 from ..exceptions import HeadTooLargeError, ProtocolError
 from .head import MAX_HEAD_BYTES
 
-#: First size of the buffer, bytes.  A small answer needs one receive; half of it costs a quarter
-#: more on chunked bodies (benchmarks ``chunks``, ``pieces``), more would only cost memory on each
-#: idle connection.
-BUFFER_BYTES = 64 * 1024
+#: First size of the buffer, bytes: what many servers write at once, 64 KiB, and the head or the
+#: framing around it, so that it takes one receive and one copy (benchmark ``k64``).  Half of it
+#: costs a quarter more on chunked bodies (benchmarks ``chunks``, ``pieces``), more would only cost
+#: memory on each idle connection.
+BUFFER_BYTES = 72 * 1024
 
 #: How much of an answer that is not HTTP is shown in the error, bytes.
 SHOWN_BYTES = 200
