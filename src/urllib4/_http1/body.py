@@ -35,9 +35,9 @@ _PIECE = 1 << 20
 _MAX_RUN = 256
 # Chunks from this size on are taken one by one, bytes (benchmark ``pieces``).
 _SMALL_CHUNK = 4096
-# What comes in so many parts of the size of the stream's buffer is joined at the end.  A buffer that
-# grows has to be moved, or to be got from the system page by page, which can take longer than all
-# the rest (benchmark ``pieces``); beyond, twice the memory would.
+# What comes in so many parts of the size of the stream's buffer is joined at the end.  A buffer
+# that grows is moved, or got from the system page by page, which can take longer than all the rest
+# (benchmark ``pieces``); beyond, twice the memory would.
 _MAX_PARTS = 64
 # 16 hex digits hold every length that exists; the bound keeps int() cheap.
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r?\n")
