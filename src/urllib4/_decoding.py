@@ -22,12 +22,16 @@ import sys
 import warnings
 import zlib
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from .exceptions import DecodeError, DependencyWarning
 
 _MAX_SLICE = 32 * 1024  # bytes given to a codec at once; it copies the part it does not take
 _MIN_SLICE = 1024  # the same, at the start of a member: it may be nine bytes long
+# Bytes that a codec returns at once where there is no limit.  With more, the memory it works in
+# ends up between the parts of what is gathered, which then have to be moved (benchmark ``gzip``).
+_MAX_PIECE = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b\x08"  # RFC 1952, 2.3.1: ID1, ID2, CM
 _GZIP_FLAGS = 3  # where FLG stands
 _GZIP_RESERVED = 0xE0
@@ -213,7 +217,7 @@ class _StreamDecoder(ContentDecoder):
         self._slice = _MAX_SLICE
 
     def _decode(self, piece: bytes, limit: int) -> bytes:
-        """Decode `piece`; about `limit` bytes at most unless that is negative; set ``_more``."""
+        """Decode `piece` to about `limit` bytes at most; set ``_more``."""
         raise NotImplementedError
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
@@ -221,26 +225,44 @@ class _StreamDecoder(ContentDecoder):
             self._fed = True
             if not self._ignoring:
                 self._input.put(data)
-        left = max_length
-        pieces = []
+        pieces = self._pieces(max_length)
+        content = next(pieces, b"")
+        more = next(pieces, None)
+        if more is None:
+            return content
+        if max_length >= 0:
+            return b"".join((content, more, *pieces))
+        # Written one by one, each freed before the next: all of them beside the result would be
+        # twice the memory, and to get that from the system anew for each body takes as long as to
+        # decode it (benchmark ``gzip``).
+        target = io.BytesIO()
+        target.write(content)
+        target.write(more)
+        del content, more
+        target.writelines(pieces)
+        return target.getvalue()
+
+    def _pieces(self, left: int) -> Iterator[bytes]:
+        """Yield content, `left` bytes at most unless that is negative."""
         if self._surplus and left:
-            pieces.append(self._surplus.get(left if left > 0 else len(self._surplus)))
-            left = self._left(left, pieces[0])
+            content = self._surplus.get(left if left > 0 else len(self._surplus))
+            left = self._left(left, content)
+            yield content
         while left and (self._more or self._input):
             piece = b"" if self._more else self._input.take(self._slice)
             try:
-                content = self._decode(piece, left)
+                content = self._decode(piece, left if left > 0 else _MAX_PIECE)
             except self._errors as error:
                 raise DecodeError(f"malformed {self._coding} content: {error}") from error
             if content:
                 if 0 < left < len(content):
                     self._surplus.put(content[left:])
                     content = content[:left]
-                pieces.append(content)
                 left = self._left(left, content)
+                yield content
+                del content
             elif self._more and not piece:
                 raise DecodeError(f"malformed {self._coding} content: the decoder is stuck")
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     @staticmethod
     def _left(left: int, content: bytes) -> int:
@@ -269,8 +291,8 @@ class _StreamDecoder(ContentDecoder):
         self._slice = _MIN_SLICE if member_ended else min(2 * self._slice, _MAX_SLICE)
 
     def _inflate(self, codec: zlib._Decompress, piece: bytes, limit: int) -> bytes:
-        """Run zlib; it takes 0 for "no limit"."""
-        content = codec.decompress(piece, max(limit, 0))
+        """Run zlib."""
+        content = codec.decompress(piece, limit)
         if codec.eof:
             self._input.give_back(len(codec.unused_data))
             self._more = False
@@ -428,15 +450,9 @@ class BrotliDecoder(_StreamDecoder):
             return content
         if piece and self.finished:
             raise DecodeError("malformed br content: bytes after the end of the stream")
-        if limit < 0:
-            content = self._process(piece)
-            self._more = False
-        else:
-            content = self._process(piece, output_buffer_limit=limit)
-            # It can take more data while it holds content, too, so asking for that is not enough.
-            self._more = not self.finished and (
-                bool(content) or not self._codec.can_accept_more_data()
-            )
+        content = self._process(piece, output_buffer_limit=limit)
+        # It can take more data while it holds content, too, so asking for that is not enough.
+        self._more = not self.finished and (bool(content) or not self._codec.can_accept_more_data())
         return content
 
 

@@ -20,7 +20,7 @@ from tests.benchmarks.works import MIB, WORKS, Work
 
 #: Works whose memory is looked at, and those whose instructions are counted.
 MEMORY = ("dl_stream", "dl_preload", "dl_stream_tls", "up_file", "up_multipart")
-INSTRUCTIONS = ("small", "json", "newconn", "churn", "pm_evict")
+INSTRUCTIONS = ("small", "json", "k64", "chunks", "pieces", "newconn", "churn", "pm_evict")
 
 #: Clients whose imports alone take callgrind half a minute.
 SLOW_TO_COUNT = ("requests", "httpx")

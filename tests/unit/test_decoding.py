@@ -600,6 +600,20 @@ def test_a_bomb_of_one_coding_is_decoded_in_bounded_memory(name: str) -> None:
 
 
 @every_inflater
+@pytest.mark.parametrize("name", ["br", "zstd", "gzip"])
+def test_content_that_is_decoded_whole_is_not_held_twice(name: str) -> None:
+    encode, new = CODINGS[name]
+    body, decoder = encode(random.Random(1).randbytes(MIB // 64) * 256), new()
+    decoder.decompress(b"")
+    tracemalloc.start()
+    try:
+        assert len(decoder.decompress(body)) == 4 * MIB
+        assert tracemalloc.get_traced_memory()[1] < 6 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@every_inflater
 def test_a_chain_that_expands_to_nothing_ends_with_an_error() -> None:
     """Empty blocks expand a thousandfold at each link and never yield a byte of content."""
     empty_blocks = b"\x00\x00\x00\xff\xff" * (5 * MIB)

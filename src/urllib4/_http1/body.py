@@ -35,6 +35,10 @@ _PIECE = 1 << 20
 _MAX_RUN = 256
 # Chunks from this size on are taken one by one, bytes (benchmark ``pieces``).
 _SMALL_CHUNK = 4096
+# What comes in so many parts of the size of the stream's buffer is joined at the end.  A buffer
+# that grows is moved, or got from the system page by page, which can take longer than all the rest
+# (benchmark ``pieces``); beyond, twice the memory would.
+_MAX_PARTS = 64
 # 16 hex digits hold every length that exists; the bound keeps int() cheap.
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r?\n")
 
@@ -193,8 +197,8 @@ class ChunkedBody:
     """
 
     __slots__ = (
-        "_in_chunk", "_line", "_most", "_size", "_stream", "chunk_left", "complete", "done",
-        "trailers",
+        "_in_chunk", "_line", "_mark", "_most", "_size", "_stream", "chunk_left", "complete",
+        "done", "trailers",
     )  # fmt: skip
 
     left: int | None = None
@@ -203,9 +207,11 @@ class ChunkedBody:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._in_chunk = False
-        # The last size line, and the size it says; how many chunks a run may have next.
+        # The last size line, and the size it says; what then stands between two such chunks, if
+        # they are not small; how many chunks a run may have next.
         self._line = b""
         self._size = 0
+        self._mark = b""
         self._most = _MAX_RUN
         #: Bytes of the present chunk that were not read; 0 between chunks.
         self.chunk_left = 0
@@ -257,6 +263,7 @@ class ChunkedBody:
         size = 0 if match is None else int(match.group(1), 16)
         if size:
             self._line, self._size = line, size
+            self._mark = b"\r\n" + line if size >= _SMALL_CHUNK else b""
         return size > 0
 
     def _end_chunk(self) -> None:
@@ -290,17 +297,29 @@ class ChunkedBody:
 
     def read(self, amt: int) -> bytes:
         """Read `amt` bytes; fewer only at the end."""
-        data = b"".join(self._take_buffered(amt))
-        left = amt - len(data)
-        if not left or not self._receive_more():
-            return data
-        target = io.BytesIO()
-        target.write(data)
+        if self.complete:
+            return b""
+        parts: list[bytes] = []
+        left = amt
         while True:
-            target.writelines(self._take_buffered(left))
-            left = amt - target.tell()
+            data = b"".join(self._take_buffered(left))
+            left -= len(data)
+            parts.append(data)
             if not left or not self._receive_more():
-                return target.getvalue()
+                return data if len(parts) == 1 else b"".join(parts)
+            if len(parts) == _MAX_PARTS:
+                return self._read_long(parts, left)
+
+    def _read_long(self, parts: list[bytes], left: int) -> bytes:
+        """Return `parts` and the next `left` bytes, or as many as come."""
+        target = io.BytesIO()
+        target.writelines(parts)
+        parts.clear()
+        while left and self._receive_more():
+            pieces = self._take_buffered(left)
+            left -= sum(map(len, pieces))
+            target.writelines(pieces)
+        return target.getvalue()
 
     def read_all(self) -> bytes:
         """Read all that is left."""
@@ -311,9 +330,10 @@ class ChunkedBody:
 
         :raises ProtocolError: the stream ends here.
         """
-        if not self.next_chunk():
+        if not self.chunk_left and not self.next_chunk():
             return False
-        if not self._stream.buffered and not self._stream.fill():
+        stream = self._stream
+        if stream._start == stream._end and not stream.fill():
             raise ProtocolError("Response ended prematurely")
         return True
 
@@ -325,41 +345,52 @@ class ChunkedBody:
 
         :return: pieces, valid until the stream receives again.
         """
-        buffer, view, start, end = self._stream.window()
+        stream = self._stream
+        buffer, view, start, end = stream.window()
+        startswith = buffer.startswith
         at, left, taken = start, self.chunk_left, 0
+        in_chunk, mark = self._in_chunk, self._mark
         pieces: list[Any] = []
         while taken < amt:
-            if left:
-                count = min(left, amt - taken, end - at)
-                if not count:
-                    break
-                pieces.append(view[at : at + count])
-                at += count
-                left -= count
-                taken += count
-                continue
-            begin = at
-            if self._in_chunk:
-                if not buffer.startswith(b"\r\n", at, end):
-                    break
-                begin += 2
-            if not self._is_size(buffer, begin, end):
+            if not left:
+                if mark and in_chunk and startswith(mark, at, end):
+                    at += len(mark)
+                    left = self._size
+                else:
+                    begin = at
+                    if in_chunk:
+                        if not startswith(b"\r\n", at, end):
+                            break
+                        begin += 2
+                    if not self._is_size(buffer, begin, end):
+                        break
+                    at, left, mark = begin, self._size, self._mark
+                    if not mark:
+                        count = self._count_equal(buffer, at, end, amt - taken)
+                        if count:
+                            pieces.append(self._cut_out(view[at:], count))
+                            at += count * (len(self._line) + left + 2)
+                            taken += count * left
+                            left = 0
+                            in_chunk = False
+                            continue
+                    at += len(self._line)
+                    in_chunk = True
+            count = end - at
+            if count > left:
+                count = left
+            if count > amt - taken:
+                count = amt - taken
+            if not count:
                 break
-            at, size = begin, self._size
-            if size < _SMALL_CHUNK:
-                count = self._count_equal(buffer, at, end, amt - taken)
-                if count:
-                    pieces.append(self._cut_out(view[at:], count))
-                    at += count * (len(self._line) + size + 2)
-                    taken += count * size
-                    self._in_chunk = False
-                    continue
-            at += len(self._line)
-            left = size
-            self._in_chunk = True
+            pieces.append(view[at : at + count])
+            at += count
+            left -= count
+            taken += count
         self.chunk_left = left
+        self._in_chunk = in_chunk
         self.done += taken
-        self._stream.skip(at - start)
+        stream._consume(at)
         return pieces
 
     def _count_equal(self, buffer: bytearray, start: int, end: int, amt: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit._http1.pieces import Pieces
 from urllib4._http1 import body as body_module
 from urllib4._http1.body import ChunkedBody
 from urllib4._http1.stream import ByteStream
@@ -105,14 +107,22 @@ BODIES = st.builds(
 SIZES = st.lists(st.integers(1, 300), min_size=1, max_size=4)
 
 
+#: From which size on chunks are taken one by one, and how many parts of a body are joined.
+LIMITS = [(body_module._SMALL_CHUNK, body_module._MAX_PARTS), (1, 2)]
+
+
+@pytest.mark.parametrize(("small", "parts"), LIMITS)
 @given(BODIES, SIZES, SIZES)
 def test_the_fast_reader_agrees_with_a_slow_one_at_every_cut(
-    data: bytes, cuts: list[int], sizes: list[int]
+    small: int, parts: int, data: bytes, cuts: list[int], sizes: list[int]
 ) -> None:
     expected = reference(data)
-    for read in (lambda body: [body.read_all()], by_reads_of(sizes)):
-        for cut in (cuts, [1], [1 << 20]):
-            assert result(read, data, cut) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(body_module, "_SMALL_CHUNK", small)
+        patch.setattr(body_module, "_MAX_PARTS", parts)
+        for read in (lambda body: [body.read_all()], by_reads_of(sizes)):
+            for cut in (cuts, [1], [1 << 20]):
+                assert result(read, data, cut) == expected
 
 
 @pytest.mark.parametrize("cut", range(1, 240))
@@ -123,8 +133,12 @@ def test_a_run_cut_anywhere(cut: int) -> None:
 
 @pytest.mark.parametrize("place", range(chunk(9).find(b"\r\n"), len(chunk(9))))
 @pytest.mark.parametrize("number", [0, 1, 7, 8, 100, 299])
-def test_one_wrong_byte_in_a_long_run_is_seen(place: int, number: int) -> None:
+@pytest.mark.parametrize("small", [body_module._SMALL_CHUNK, 1])
+def test_one_wrong_byte_in_a_long_run_is_seen(
+    small: int, place: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each octet of the framing of each chunk is looked at."""
+    monkeypatch.setattr(body_module, "_SMALL_CHUNK", small)
     size = len(chunk(9))
     data = bytearray(chunk(9) * 300 + b"0\r\n\r\n")
     at = number * size + place
@@ -169,3 +183,41 @@ def test_the_end_behind_the_last_chunk_of_a_run_is_needed() -> None:
     body = ChunkedBody(ByteStream(Cut(chunk(9) * 20, [1 << 20])))
     with pytest.raises(ProtocolError, match="ended prematurely"):
         body.read_all()
+
+
+def test_equal_chunks_that_are_large_are_known_by_what_stands_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their size lines are not parsed again (benchmark ``pieces``)."""
+    parsed = []
+    original = ChunkedBody._is_size
+
+    def recorded(self: ChunkedBody, *args: Any) -> bool:
+        parsed.append(args)
+        return original(self, *args)
+
+    monkeypatch.setattr(ChunkedBody, "_is_size", recorded)
+    data = chunk(4096) * 12 + b"0\r\n\r\n"
+    assert result(lambda body: [body.read_all()], data, [1 << 20]) == reference(data)
+    assert len(parsed) < 8
+
+
+def test_a_long_body_is_not_held_twice() -> None:
+    """Only what comes in few parts is."""
+    size, count = 65536, 256
+    one = b"%x\r\n" % size + bytes(size) + b"\r\n"
+    body = ChunkedBody(ByteStream(Pieces([one] * count + [b"0\r\n\r\n"])))
+    tracemalloc.start()
+    try:
+        assert len(body.read_all()) == size * count
+        assert tracemalloc.get_traced_memory()[1] < 1.4 * size * count
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_follows_a_complete_body_is_not_taken_for_chunks() -> None:
+    stream = ByteStream(Cut(b"2\r\nab\r\n0\r\n\r\n5\r\nhello\r\n0\r\n\r\n", [1 << 20]))
+    body = ChunkedBody(stream)
+    assert body.read_all() == b"ab"
+    assert body.read_all() == body.read(1) == b""
+    assert stream.buffered == 15
