@@ -442,13 +442,12 @@ def test_names_pickle_and_types_can_be_asked_for_before_anything_was_used() -> N
             value = getattr(urllib4, name)
             assert pickle.loads(pickle.dumps(value)) is value
         print(typing.get_type_hints(urllib4.request)["return"] is urllib4.BaseHTTPResponse)
-        print(typing.get_type_hints(urllib4.add_stderr_logger)["level"].__name__)
         retry = pickle.dumps(urllib4.Retry(3))
         code = f"import pickle; print(pickle.loads({retry!r}).total)"
         print(subprocess.check_output([sys.executable, "-c", code], text=True).strip())
         """
     )
-    assert printed.splitlines() == ["True", "int", "3"]
+    assert printed.splitlines() == ["True", "3"]
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
