@@ -525,3 +525,23 @@ def test_filters_of_warnings_stay_when_the_first_use_is_between_two_others() -> 
         """
     )
     assert printed.splitlines() == ["True", "['SecurityWarning', 'InsecurePlatformWarning']"]
+
+
+def test_the_key_of_a_pool_is_made_without_compiling_its_annotations() -> None:
+    """typing does that for each field that is text, and the key has over 40 of them."""
+    printed = run(
+        """
+        import typing
+        compiled = []
+        original = typing.ForwardRef.__init__
+        def counted(self, argument, *args, **kw):
+            compiled.append(argument)
+            original(self, argument, *args, **kw)
+        typing.ForwardRef.__init__ = counted
+        import urllib4.connectionpool
+        before = len(compiled)
+        import urllib4.poolmanager
+        print(compiled[before:])
+        """
+    )
+    assert printed == "['PoolManager']"  # the bound of a type variable
