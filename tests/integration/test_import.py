@@ -545,3 +545,24 @@ def test_the_key_of_a_pool_is_made_without_compiling_its_annotations() -> None:
         """
     )
     assert printed == "['PoolManager']"  # the bound of a type variable
+
+
+def test_requests_load_none_of_our_modules_half_way(server: DummyServer) -> None:
+    """Whoever has run out of file descriptors, or of rights, cannot load anything any more."""
+    printed = run(
+        f"""
+        import sys, urllib4.poolmanager
+        ours = lambda: {{name for name in sys.modules if name.startswith("urllib4")}}
+        before = ours()
+        http = urllib4.PoolManager()
+        url = {server.http_url!r}
+        print(http.request("POST", url + "/echo_raw", body=iter([b"ab", b"c"])).status)
+        print(http.request("PUT", url + "/echo_raw", body=bytes(300_000)).status)
+        print(http.request("GET", url + "/redirect?target=/").status)
+        print(http.request("GET", url + "/encoded?coding=gzip").data)
+        print(http.request("GET", url + "/echo", fields={{"a": "b"}}).status)
+        print(http.request("POST", url + "/echo", fields={{"a": "b"}}).status)
+        print(sorted(ours() - before))
+        """
+    )
+    assert printed.splitlines() == ["200"] * 3 + ["b'hello, world!'", "200", "200", "[]"]
