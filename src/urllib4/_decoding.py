@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import io
 import sys
 import warnings
@@ -654,6 +653,8 @@ def _import_first(*names: str) -> Any:
 def _is_installed(name: str) -> bool:
     if name in sys.modules:
         return sys.modules[name] is not None
+    import importlib.util  # where nobody asks what there is, nobody needs it
+
     try:
         return importlib.util.find_spec(name) is not None
     except ImportError:  # the parent package of a dotted name is missing

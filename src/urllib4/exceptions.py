@@ -1,9 +1,9 @@
 """Every error and warning of the library.
 
-Nothing here imports another module of ours, so every module can raise these.  All classes pickle:
-type, ``args``, text, attributes and ``__notes__`` come back as they were, only the live objects
-(``pool``, ``conn``, ``response``) come back as ``None``.  No constructor runs again on the way, so
-subclasses with a constructor of their own pickle as well.
+Nothing here imports another module of ours but the one of the warnings, so every module can raise
+these.  All classes pickle: type, ``args``, text, attributes and ``__notes__`` come back as they
+were, only the live objects (``pool``, ``conn``, ``response``) come back as ``None``.  No
+constructor runs again on the way, so subclasses with a constructor of their own pickle as well.
 
 Instances are as safe to share between threads as any exception: nothing changes them once raised.
 """
@@ -17,6 +17,14 @@ from collections.abc import Callable, Sequence
 from http.client import IncompleteRead as httplib_IncompleteRead
 from http.client import InvalidURL
 from typing import Any
+
+from ._warnings import DependencyWarning as DependencyWarning
+from ._warnings import HTTPWarning as HTTPWarning
+from ._warnings import InsecurePlatformWarning as InsecurePlatformWarning
+from ._warnings import InsecureRequestWarning as InsecureRequestWarning
+from ._warnings import NotOpenSSLWarning as NotOpenSSLWarning
+from ._warnings import SecurityWarning as SecurityWarning
+from ._warnings import SystemTimeWarning as SystemTimeWarning
 
 # Attributes that hold sockets and locks: they cannot leave the process.
 _LIVE_ATTRIBUTES = frozenset(("pool", "conn", "response"))
@@ -58,10 +66,6 @@ class HTTPError(Exception):
         # them that text would put the prefix in front of it a second time.
         rebuild = copyreg.__newobj__  # type: ignore[attr-defined]  # typeshed leaves it out
         return rebuild, (type(self), *self._portable_args()), state
-
-
-class HTTPWarning(Warning):
-    """Base of every warning of this library, except for deprecations (``FutureWarning``)."""
 
 
 class PoolError(HTTPError):
@@ -323,30 +327,6 @@ class ResponseError(HTTPError):
     GENERIC_ERROR = "too many error responses"
     #: Text used with ``.format(status_code=...)``.
     SPECIFIC_ERROR = "too many {status_code} error responses"
-
-
-class SecurityWarning(HTTPWarning):
-    """Something works, but less safely than it should."""
-
-
-class InsecureRequestWarning(SecurityWarning):
-    """An HTTPS request was made without verifying the certificate."""
-
-
-class NotOpenSSLWarning(SecurityWarning):
-    """The ``ssl`` module is built on a library other than OpenSSL."""
-
-
-class SystemTimeWarning(SecurityWarning):
-    """The system's clock is so wrong that certificates will not verify."""
-
-
-class InsecurePlatformWarning(SecurityWarning):
-    """The platform's TLS lacks features that safe connections need."""
-
-
-class DependencyWarning(HTTPWarning):
-    """An optional dependency is missing, or too old to be used safely."""
 
 
 class ResponseNotChunked(ProtocolError, ValueError):

@@ -1,6 +1,7 @@
 """Managers: many pools, found by the URL of a request, and redirects between them."""
 
-from __future__ import annotations
+# Annotations are not postponed: typing would compile those of all fields of PoolKey one by one
+# (benchmark ``import_use``).
 
 import logging
 import math

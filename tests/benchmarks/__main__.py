@@ -194,9 +194,8 @@ class Run:
             counts = extras.count_instructions(works, clients, servers, _say)
             self.counted.append(extras.instruction_table(counts))
             self.counts["instructions"] = counts
-        if "import" in works:
-            loading = [name for name in clients if name in WORKS["import"].clients]
-            modules = {name: self._workers[name].ask("modules") for name in loading}
+        modules = extras.count_modules(works, {name: self._workers[name] for name in clients})
+        if modules:
             self.counted.append(extras.module_table(modules))
             self.counts["modules"] = modules
 

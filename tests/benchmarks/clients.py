@@ -17,7 +17,9 @@ Calls, as far as a client has them; each returns a number that the worker checks
 ``lookup(urls)``
     how many pools were handed out;
 ``load()``
-    what a fresh interpreter that imports the package returns.
+    what a fresh interpreter that imports the package returns;
+``use()``
+    what one returns that also makes a manager and looks at all public names.
 """
 
 from __future__ import annotations
@@ -85,9 +87,25 @@ class Client:
         """Return what one more thread uses: this client, where threads may share it."""
         return self
 
+    @classmethod
+    def program(cls, call: str) -> str:
+        """Return what a fresh interpreter executes for ``load`` or ``use``."""
+        program = f"import {cls.module} as package"
+        if call == "use":
+            # What a package puts off until then counts here, whatever it is.
+            program += "; package.PoolManager(); [getattr(package, n) for n in package.__all__]"
+        return program
+
     def load(self) -> int:
         """Import the package in an interpreter of its own."""
-        command = [sys.executable, "-c", f"import {self.module}"]
+        return self._run_fresh("load")
+
+    def use(self) -> int:
+        """Import it, make a manager, and look at each name."""
+        return self._run_fresh("use")
+
+    def _run_fresh(self, call: str) -> int:
+        command = [sys.executable, "-c", self.program(call)]
         return subprocess.run(command, check=True).returncode
 
     def close(self) -> None:

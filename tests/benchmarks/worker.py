@@ -94,7 +94,7 @@ class Bench:
         """Return the call of this work, with all its arguments."""
         place = self._place
         method: Callable[..., int] = getattr(client, self._work.call)
-        if self._work.call == "load":
+        if self._work.call in ("load", "use"):
             return method
         if self._work.call == "lookup":
             return lambda: method(place.urls)
@@ -247,10 +247,10 @@ def profile(bench: Bench, requests: int) -> dict[str, Any]:
     return {"samples": samples, "seconds": elapsed / requests}
 
 
-def new_modules(module: str) -> int:
-    """Return how many modules a fresh interpreter loads for the import of one."""
-    program = f"import sys; n = len(sys.modules); import {module}; print(len(sys.modules) - n)"
-    return int(subprocess.check_output([sys.executable, "-c", program]))
+def new_modules(program: str) -> int:
+    """Return how many modules a fresh interpreter loads for a program."""
+    counting = f"import sys; before = len(sys.modules); {program}; print(len(sys.modules) - before)"
+    return int(subprocess.check_output([sys.executable, "-c", counting]))
 
 
 def answer(question: dict[str, Any], client_class: type[Client], benches: list[Bench]) -> Any:
@@ -269,7 +269,7 @@ def answer(question: dict[str, Any], client_class: type[Client], benches: list[B
     if asked == "profile":
         return profile(benches[-1], question["requests"])
     if asked == "modules":
-        return new_modules(client_class.module)
+        return new_modules(client_class.program(WORKS[question["work"]].call))
     if asked == "close":
         benches.pop().close()
         return None

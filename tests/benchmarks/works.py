@@ -31,7 +31,7 @@ LIBRARIES = EVERYBODY[:-1]
 class Work:
     """One thing that clients do.
 
-    :ivar call: the method of a client: get, stream, upload, multipart, lookup or load.
+    :ivar call: the method of a client: get, stream, upload, multipart, lookup, load or use.
     :ivar length: what the call has to return, or it did not do its work.
     :ivar server: ``static`` is nginx where it is installed, ``loop`` always our own server, for
         what nginx cannot send; empty for works without a server.
@@ -177,6 +177,14 @@ WORKS = {
             server="",
             length=0,
             clients=LIBRARIES,
+        ),
+        Work(
+            "import_use",
+            "the same, a manager is made and all public names are used",
+            call="use",
+            server="",
+            length=0,
+            clients=_BOTH,
         ),
         Work(
             "tls_resume",

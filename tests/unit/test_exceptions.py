@@ -272,13 +272,21 @@ def test_connection_error_is_another_name_of_protocol_error() -> None:
     assert exceptions.ConnectionError is exceptions.ProtocolError
 
 
-def test_the_module_needs_no_other_module_of_the_package() -> None:
+def test_the_module_needs_no_other_module_but_the_one_of_the_warnings() -> None:
     """Every module may raise its errors, so it must stand below all of them."""
     program = (
-        "import importlib.util, sys\n"
-        f"spec = importlib.util.spec_from_file_location('alone', {exceptions.__file__!r})\n"
-        "module = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(module)\n"
-        "assert not [name for name in sys.modules if name.startswith('urllib4')]\n"
+        "import sys, urllib4\n"
+        "before = set(sys.modules)\n"
+        "import urllib4.exceptions\n"
+        "print([name for name in set(sys.modules) - before if name.startswith('urllib4')])\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    printed = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert printed.strip() == "['urllib4.exceptions']"
+
+
+@pytest.mark.parametrize("name", [name for name in dir(exceptions) if name.endswith("Warning")])
+def test_warnings_are_at_home_here_wherever_they_are_written(name: str) -> None:
+    """Messages, pickles and ``-W error::urllib4.exceptions.X`` name this module."""
+    warning = getattr(exceptions, name)
+    assert warning.__module__ == "urllib4.exceptions"
+    assert pickle.loads(pickle.dumps(warning)) is warning

@@ -124,4 +124,9 @@ def test_counts_are_compared_with_their_goals():
         ["small", "urllib4", "160,001", "160,000", "missed"],
         ["small", "urllib3", "800,000", "", ""],
     ]
-    assert extras.module_table({"urllib4": 85})[1:] == [["urllib4", "85", "85", "met"]]
+    modules = {"import": {"urllib4": 85, "urllib3": 86}, "import_use": {"urllib4": 99}}
+    assert extras.module_table(modules)[1:] == [
+        ["import", "urllib4", "85", "85", "met"],
+        ["import", "urllib3", "86", "", ""],
+        ["import_use", "urllib4", "99", "", ""],
+    ]
