@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from dummyserver.certs import Certificates
 from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
+from tests.examples import register_profiles
 
-# How fast the machine is at the moment does not decide whether a test passes.
-settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("steady")
+register_profiles()
 
 #: Variables that change whom a client trusts, what it logs, or which proxy it uses.
 ENVIRONMENT = (

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.fuzz.memory import Conversation, Descriptors, pool_for
 from tests.fuzz.mutate import TOKENS, corpus
 from tests.fuzz.runner import case, run
@@ -79,7 +80,7 @@ pieces = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(400)
 @given(st.lists(pieces, max_size=8).map(b"".join), st.randoms(use_true_random=False))
 def test_answers_made_of_pieces(
     descriptors: Descriptors, answer: bytes, chance: random.Random

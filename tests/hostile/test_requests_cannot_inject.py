@@ -16,9 +16,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.hostile.counting import counted
 from tests.hostile.recorder import Recorder
 from tests.hostile.strict_parser import Request, parse_first, parse_multipart, parse_one
@@ -33,11 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::urllib4.exceptions.SecurityWarn
 #: What a caller is promised for an argument that cannot be sent.
 DOCUMENTED = (ValueError, TypeError, HTTPError)
 
-cases = settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+cases = examples(150, HealthCheck.function_scoped_fixture)
 
 # -- what is tried -----------------------------------------------------------------------------
 

@@ -15,9 +15,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from urllib4 import _decoding
 from urllib4._decoding import (
     BrotliDecoder,
@@ -207,7 +208,7 @@ def test_a_buffer_that_the_caller_changes_later_was_copied(
 
 
 @every_coding
-@settings(max_examples=25)
+@examples(25)
 @given(data=st.data())
 def test_random_pieces_and_limits(
     encode: Encoder, new: Callable[[], ContentDecoder], data: st.DataObject
