@@ -19,6 +19,13 @@ from tests.examples import register_profiles
 
 register_profiles()
 
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from looking at all tests again and again: the test files and what they
+    import are a million objects, and whole collections are what some tests are about."""
+    gc.freeze()
+
+
 #: Variables that change whom a client trusts, what it logs, or which proxy it uses.
 ENVIRONMENT = (
     "SSL_CERT_FILE",

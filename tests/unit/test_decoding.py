@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
+from tests.families import every
 from urllib4 import _decoding
 from urllib4._decoding import (
     BrotliDecoder,
@@ -134,8 +135,7 @@ def split(data: bytes, size: int) -> list[bytes]:
 
 
 @every_coding
-@pytest.mark.parametrize("data", [b"", b"x", TEXT, NOISE, TEXT * 50 + NOISE], ids=len)
-@pytest.mark.parametrize("max_length", [-1, 1, 2, 1000, 10**9])
+@every(data=[b"", b"x", TEXT, NOISE, TEXT * 50 + NOISE], max_length=[-1, 1, 2, 1000, 10**9])
 def test_content_comes_out_whatever_the_size_of_the_pieces(
     encode: Encoder,
     new: Callable[[], ContentDecoder],
@@ -452,9 +452,7 @@ def test_a_megabyte_of_empty_members_takes_time_in_proportion(
 
 
 @every_inflater
-@pytest.mark.parametrize("member", [0, 1])
-@pytest.mark.parametrize("cut", [1, 3, 4, 1000])
-@pytest.mark.parametrize("bit", [32, 64, 128])
+@every(member=[0, 1], cut=[1, 3, 4, 1000], bit=[32, 64, 128])
 def test_a_member_with_reserved_flags_is_refused(bit: int, cut: int, member: int) -> None:
     """RFC 1952, 2.3.1.2: they may mean that the header has parts that nobody here knows."""
     broken = bytearray(gzip.compress(TEXT))
