@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import threading
 import time
@@ -18,6 +19,10 @@ from dummyserver.server import DummyServer
 from tests.examples import register_profiles
 
 register_profiles()
+
+# A shell that starts the tests in the background has SIGINT ignored, also by their children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
