@@ -16,6 +16,7 @@ import pytest
 from dummyserver.certs import Certificates
 from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
+from tests import frozen
 from tests.examples import register_profiles
 
 register_profiles()
@@ -26,9 +27,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the collector from looking at all tests again and again: the test files and what they
-    import are a million objects, and whole collections are what some tests are about."""
-    gc.freeze()
+    """From here on, a whole collection looks at what a test made, not at all tests."""
+    frozen.freeze()
 
 
 #: Variables that change whom a client trusts, what it logs, or which proxy it uses.
