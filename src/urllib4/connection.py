@@ -44,6 +44,7 @@ from ._http1.head import (
 from ._http1.message import Http1Response
 from ._http1.request import (
     RequestPlan,
+    check_codings,
     check_skippable,
     default_user_agent,
     lower_name,
@@ -656,15 +657,19 @@ class HTTPConnection(http.client.HTTPConnection):
     def putheader(self, header: str, *values: Any) -> None:  # type: ignore[override]
         """Add a header line; :data:`SKIP_HEADER` as a value leaves the line out.
 
-        :raises ValueError: the header cannot be skipped, holds control characters, or is a second
-            Host or a second way to frame the body (RFC 9112, 3.2 and 6.2).
+        :raises ValueError: the header cannot be skipped, holds control characters, is a second
+            Host or a second way to frame the body (RFC 9112, 3.2 and 6.2), or frames it with
+            another coding than a last "chunked" (6.3).
         """
         if any(isinstance(value, str) and value == SKIP_HEADER for value in values):
             check_skippable(header)
             return
         for value in values:
             field_line(header, value)
-        self._refuse_second(lower_name(header).encode("ascii"))
+        name = lower_name(header).encode("ascii")
+        self._refuse_second(name)
+        if name == _CODING:
+            check_codings(values)
         super().putheader(header, *values)
 
     def _refuse_second(self, name: bytes) -> None:

@@ -136,7 +136,7 @@ def _send(
 ) -> None:
     host, port = recorder.host, recorder.port
     if call.through == "connection":
-        connection = package.connection.HTTPConnection(host, port, timeout=5)
+        connection = package.connection.HTTPConnection(host, port, timeout=30)
         try:
             connection.request(call.method, call.target, **arguments)
             connection.getresponse()
@@ -144,12 +144,12 @@ def _send(
             connection.close()
     elif call.through in ("pool", "pool.urlopen"):
         with package.HTTPConnectionPool(
-            host, port, timeout=5, retries=False, headers=headers
+            host, port, timeout=30, retries=False, headers=headers
         ) as pool:
             function = pool.request if call.through == "pool" else pool.urlopen
             function(call.method, call.target, **arguments)
     else:
-        with package.PoolManager(timeout=5, retries=False, headers=headers) as manager:
+        with package.PoolManager(timeout=30, retries=False, headers=headers) as manager:
             function = manager.request if call.through == "manager" else manager.urlopen
             function(call.method, recorder.url + call.target, **arguments)
 

@@ -550,6 +550,7 @@ def test_absolute_target_of_a_connection(
 @example("GET", "/", [("Content-Length", "0"), ("Transfer-Encoding", "chunked")], False)
 @example("GET", "/", [("Content-Length", "0"), ("Content-Length", "0")], False)
 @example("GET", "http://user:secret@good.example/", [], False)
+@example("GET", "/", [(b"TRANSFER-ENCODING", "0")], False)
 def test_steps_by_hand(
     judge: Judge,
     connection_class: Any,
