@@ -19,6 +19,10 @@ SUPPORTED = ("3.10", "3.11", "3.12", "3.13")
 #: All extras: tests of what needs a missing package would be skipped.
 EXTRAS = ".[brotli,zstd,socks,h2,cli]"
 
+#: Processes that run tests.  One more than there are cores, since many tests wait, up to a number
+#: at which each has enough to do.
+WORKERS = str(min((os.cpu_count() or 1) + 1, 8))
+
 # uv would otherwise fetch interpreters that nobody asked for.
 os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
 
@@ -64,13 +68,16 @@ def _group(name: str) -> list[str]:
 
 @nox.session(python=PYTHONS)
 def test(session: nox.Session) -> None:
-    """Run the tests; what follows ``--`` goes to pytest."""
+    """Run the tests; what follows ``--`` goes to pytest.
+
+    ``nox -s test -- --hypothesis-profile=search`` looks for new examples (see tests/examples.py).
+    """
     if PYTHONS is not None and session.python == PYTHONS[0]:
         for version in SUPPORTED:
             if version not in PYTHONS:
                 session.warn(f"skipped: Python {version} is not installed")
     session.install(EXTRAS, *_group("test"))
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", WORKERS, "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

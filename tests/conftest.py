@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import threading
 import time
@@ -11,15 +12,24 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from dummyserver.certs import Certificates
 from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
+from tests import frozen
+from tests.examples import register_profiles
 
-# How fast the machine is at the moment does not decide whether a test passes.
-settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("steady")
+register_profiles()
+
+# A shell that starts the tests in the background has SIGINT ignored, also by their children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """From here on, a whole collection looks at what a test made, not at all tests."""
+    frozen.freeze()
+
 
 #: Variables that change whom a client trusts, what it logs, or which proxy it uses.
 ENVIRONMENT = (

@@ -44,6 +44,7 @@ from ._http1.head import (
 from ._http1.message import Http1Response, receive_response
 from ._http1.request import (
     RequestPlan,
+    check_codings,
     check_skippable,
     default_user_agent,
     lower_name,
@@ -670,8 +671,9 @@ class HTTPConnection(http.client.HTTPConnection):
 
         Several values stand in it one behind the other, with a space between them.
 
-        :raises ValueError: the header cannot be skipped, holds control characters, or is a second
-            Host or a second way to frame the body (RFC 9112, 3.2 and 6.2).
+        :raises ValueError: the header cannot be skipped, holds control characters, is a second
+            Host or a second way to frame the body (RFC 9112, 3.2 and 6.2), or frames it with
+            another coding than a last "chunked" (6.3).
         """
         if any(isinstance(value, str) and value == SKIP_HEADER for value in values):
             check_skippable(header)
@@ -680,7 +682,10 @@ class HTTPConnection(http.client.HTTPConnection):
         if len(lines) > 1:
             # http.client would fold the line, which no sender may do (RFC 9112, 5.2).
             values = (b" ".join(line.partition(b": ")[2][:-2] for line in lines),)
-        self._refuse_second(lower_name(header).encode("ascii"))
+        name = lower_name(header).encode("ascii")
+        self._refuse_second(name)
+        if name == _CODING:
+            check_codings(values)
         super().putheader(header, *values)
 
     def _refuse_second(self, name: bytes) -> None:

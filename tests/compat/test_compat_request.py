@@ -24,6 +24,7 @@ import urllib4.util.request
 import urllib4.util.response
 import urllib4.util.util
 import urllib4.util.wait
+from tests.families import every
 
 THEIRS, OURS = urllib3.util.request, urllib4.util.request
 
@@ -109,9 +110,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(
-    "options",
-    [dict(zip(OPTIONS, values, strict=True)) for values in itertools.product(*OPTIONS.values())],
+@every(
+    options=[
+        dict(zip(OPTIONS, values, strict=True)) for values in itertools.product(*OPTIONS.values())
+    ]
 )
 def test_make_headers_gives_the_same(options: Any):
     theirs, ours = THEIRS.make_headers(**options), OURS.make_headers(**options)
@@ -153,8 +155,7 @@ BODIES = [None, b"x", "x", [1], Tells(), Tells(OSError("x")), Tells(ValueError("
 BODIES += [Seeks(), Seeks(OSError("x")), Seeks(ValueError("x")), io.BytesIO(b"abc")]
 
 
-@pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("position", [None, 0, 1, "failed", "x", 1.5, True])
+@every(body=BODIES, position=[None, 0, 1, "failed", "x", 1.5, True])
 def test_positions_are_kept_and_restored_alike(body: Any, position: Any):
     results = []
     for module in (THEIRS, OURS):
@@ -213,9 +214,11 @@ def test_bodies_become_the_same_bytes(kind: str, blocksize: int):
 
 
 @pytest.mark.parametrize("function", ["to_bytes", "to_str"])
-@pytest.mark.parametrize("value", ["ü", "☃", "", b"x", b"\xff", b"", bytearray(b"x"), 1, None])
-@pytest.mark.parametrize("encoding", [None, "latin-1", "ascii"])
-@pytest.mark.parametrize("errors", [None, "ignore", "replace"])
+@every(
+    value=["ü", "☃", "", b"x", b"\xff", b"", bytearray(b"x"), 1, None],
+    encoding=[None, "latin-1", "ascii"],
+    errors=[None, "ignore", "replace"],
+)
 def test_conversions_give_the_same(function: str, value: Any, encoding: Any, errors: Any):
     theirs, ours = (getattr(module.util.util, function) for module in (urllib3, urllib4))
     assert outcome(ours, value, encoding, errors) == outcome(theirs, value, encoding, errors)

@@ -27,6 +27,7 @@ import urllib3.response
 import urllib4
 import urllib4.response
 from dummyserver.script import ScriptedServer
+from tests.families import every
 
 Response = Any
 Step = Callable[[Response], Any]
@@ -417,8 +418,9 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "steps"), CASES)
-def test_a_body_in_memory_is_read_alike(name: str, steps: str) -> None:
+@every(case=CASES)
+def test_a_body_in_memory_is_read_alike(case: tuple[str, str]) -> None:
+    name, steps = case
     compare(name, MAKERS[name], steps)
 
 
@@ -499,14 +501,14 @@ ON_THE_WIRE = [
 ]
 
 
-@pytest.mark.parametrize("steps", ON_THE_WIRE)
 @pytest.mark.parametrize("name", WIRE)
+@every(steps=ON_THE_WIRE)
 def test_a_response_of_the_standard_library_is_read_alike(name: str, steps: str) -> None:
     compare(f"std, {name}", over_http_client(WIRE[name], "GET"), steps)
 
 
-@pytest.mark.parametrize("steps", ON_THE_WIRE)
 @pytest.mark.parametrize("name", ["length", "chunked", "gzip"])
+@every(steps=ON_THE_WIRE)
 def test_a_response_of_the_standard_library_to_head_is_read_alike(name: str, steps: str) -> None:
     wire = WIRE[name].partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     compare(f"std, HEAD {name}", over_http_client(wire, "HEAD"), steps)
@@ -515,10 +517,8 @@ def test_a_response_of_the_standard_library_to_head_is_read_alike(name: str, ste
 # -- over the wire -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "steps", ["head, version, headers, urls, class", *ON_THE_WIRE, "tell, read, tell"]
-)
 @pytest.mark.parametrize("name", WIRE)
+@every(steps=["head, version, headers, urls, class", *ON_THE_WIRE, "tell, read, tell"])
 def test_a_response_over_the_wire_is_read_alike(
     script: ScriptedServer, name: str, steps: str
 ) -> None:
@@ -538,10 +538,8 @@ def test_a_response_over_the_wire_is_read_alike(
             pool.close()
 
 
-@pytest.mark.parametrize(
-    "steps", ["head, version, data, read, closed, tell", "lines", "stream", "json"]
-)
 @pytest.mark.parametrize("name", WIRE)
+@every(steps=["head, version, data, read, closed, tell", "lines", "stream", "json"])
 def test_a_preloaded_response_is_alike(script: ScriptedServer, name: str, steps: str) -> None:
     pools = []
     for _ in (urllib3, urllib4):

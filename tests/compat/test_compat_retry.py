@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import urllib4.exceptions
 import urllib4.util.retry
+from tests.families import every
 
 THEIRS, OURS = urllib3.util.retry.Retry, urllib4.util.retry.Retry
 NOW = 1_500_000_000.0
@@ -217,9 +218,8 @@ def test_policies_are_built_alike(options: Any):
     assert state(ours.new(total=7, backoff_max=3)) == state(theirs.new(total=7, backoff_max=3))
 
 
-@pytest.mark.parametrize("options", POLICIES, ids=repr)
 @pytest.mark.parametrize("kind", errors(urllib3.exceptions))
-@pytest.mark.parametrize("method", ["GET", "POST", "get", None])
+@every(options=POLICIES, method=["GET", "POST", "get", None])
 def test_errors_are_counted_alike(options: Any, kind: str, method: str | None):
     """Three in a row, so that each counter gets to its end."""
     theirs, ours = THEIRS(**options), OURS(**options)
@@ -242,7 +242,6 @@ def test_errors_are_counted_alike(options: Any, kind: str, method: str | None):
         ]
 
 
-@pytest.mark.parametrize("options", POLICIES, ids=repr)
 @pytest.mark.parametrize(
     "response",
     [
@@ -255,6 +254,7 @@ def test_errors_are_counted_alike(options: Any, kind: str, method: str | None):
     ],
     ids=["redirect", "no location", "503", "200", "no status", "none"],
 )
+@every(options=POLICIES)
 def test_responses_are_counted_alike(options: Any, response: Any):
     theirs, ours = THEIRS(**options), OURS(**options)
     for _ in range(3):
@@ -320,9 +320,7 @@ def test_any_retry_after_is_read_alike(value: str):
     assert ours == theirs or not str(theirs).startswith("InvalidHeader")
 
 
-@pytest.mark.parametrize("factor", [0, 0.1, 1, 3, -1, 1e300])
-@pytest.mark.parametrize("jitter", [0.0, 2, -5])
-@pytest.mark.parametrize("longest", [120, 0, -1, 1e9])
+@every(factor=[0, 0.1, 1, 3, -1, 1e300], jitter=[0.0, 2, -5], longest=[120, 0, -1, 1e9])
 def test_pauses_grow_alike(slept: list[float], factor: Any, jitter: Any, longest: Any):
     options = {"backoff_factor": factor, "backoff_jitter": jitter, "backoff_max": longest}
     theirs, ours = THEIRS(50, **options), OURS(50, **options)
@@ -350,13 +348,16 @@ def test_sleeps_are_the_same(slept: list[float], response: Any, respect: bool, n
     assert sleeps[0] == sleeps[1]
 
 
-@pytest.mark.parametrize("retries", [None, 0, 1, 3, -1, 1.5, True, False])
-@pytest.mark.parametrize("redirect", [True, False, None, 0, 2])
-@pytest.mark.parametrize("default", [None, 0, 5, False, "policy"])
+@every(
+    retries=[None, 0, 1, 3, -1, 1.5, True, False],
+    redirect=[True, False, None, 0, 2],
+    default=[None, 0, 5, False, "policy"],
+)
 def test_numbers_become_the_same_policies(
     caplog: pytest.LogCaptureFixture, retries: Any, redirect: Any, default: Any
 ):
     caplog.set_level(logging.DEBUG)
+    caplog.clear()
     results = []
     for cls in (THEIRS, OURS):
         given_default = cls(8) if default == "policy" else default

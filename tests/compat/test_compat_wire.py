@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 pytest.importorskip("urllib3")
@@ -29,6 +29,7 @@ import urllib4
 import urllib4.fields
 import urllib4.util
 from dummyserver.threaded import End, ThreadedServer
+from tests.examples import examples
 
 PACKAGES = (urllib3, urllib4)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -135,7 +136,7 @@ def _send(
 ) -> None:
     host, port = recorder.host, recorder.port
     if call.through == "connection":
-        connection = package.connection.HTTPConnection(host, port, timeout=5)
+        connection = package.connection.HTTPConnection(host, port, timeout=30)
         try:
             connection.request(call.method, call.target, **arguments)
             connection.getresponse()
@@ -143,12 +144,12 @@ def _send(
             connection.close()
     elif call.through in ("pool", "pool.urlopen"):
         with package.HTTPConnectionPool(
-            host, port, timeout=5, retries=False, headers=headers
+            host, port, timeout=30, retries=False, headers=headers
         ) as pool:
             function = pool.request if call.through == "pool" else pool.urlopen
             function(call.method, call.target, **arguments)
     else:
-        with package.PoolManager(timeout=5, retries=False, headers=headers) as manager:
+        with package.PoolManager(timeout=30, retries=False, headers=headers) as manager:
             function = manager.request if call.through == "manager" else manager.urlopen
             function(call.method, recorder.url + call.target, **arguments)
 
@@ -663,9 +664,7 @@ ONE_BODY = st.one_of(
 )
 
 
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(120, HealthCheck.function_scoped_fixture)
 @given(
     method=st.sampled_from(["GET", "POST", "HEAD", "DELETE", "PATCH"]),
     headers=st.lists(st.tuples(TOKENS, VALUES), max_size=5),
@@ -686,9 +685,7 @@ def test_any_headers_and_bodies_are_sent_alike(
     assert_alike(send(urllib3, recorder, call), send(urllib4, recorder, call))
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(60, HealthCheck.function_scoped_fixture)
 @given(
     fields=st.lists(
         # Control characters in the name of a part are refused: see the table of fields.
@@ -710,9 +707,7 @@ def test_any_fields_are_sent_alike(
     assert_alike(send(urllib3, recorder, call), send(urllib4, recorder, call))
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(80, HealthCheck.function_scoped_fixture)
 @given(target=st.text(max_size=20))
 @example(target="//x")
 @example(target="/..//%2f%2F%zz")

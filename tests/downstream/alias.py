@@ -1,22 +1,34 @@
-"""Run one test function in an interpreter of its own, in which urllib3 *is* urllib4.
+"""Run test functions in interpreters of their own, in which urllib3 *is* urllib4.
 
 Started by ``conftest.py`` as a program, never imported by the test run itself: what it does to
 ``sys.modules`` cannot be undone.  ``site-packages`` stays as it is.
+
+Each line of the input asks for one function, and is answered by a line.  The function is called
+in a fork of this process, which has imported what all of them need but none of the clients.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import json
+import os
 import pkgutil
+import signal
 import sys
+import tempfile
 import traceback
 import warnings
 from contextlib import suppress
+from types import ModuleType
+from typing import IO, Any
 
 #: Exit status of a test function that failed; others mean that this program itself did.
 FAILED = 3
+
+#: Seconds for one function; then its process is ended.
+PATIENCE = 45
 
 
 def install() -> None:
@@ -70,8 +82,8 @@ def _be_strict() -> None:
     warnings.simplefilter("error", sys.modules["urllib4"].exceptions.HTTPWarning)
 
 
-def main(path: str, name: str, arguments: str) -> int:
-    """Call the function `name` of the test module at `path` with JSON `arguments`."""
+def main(path: str) -> None:
+    """Call functions of the test module at `path`, as the lines of the input want it."""
     install()
     _be_strict()
     spec = importlib.util.spec_from_file_location("downstream_test", path)
@@ -79,8 +91,33 @@ def main(path: str, name: str, arguments: str) -> int:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    gc.freeze()  # or the end of each process would look at all that is common to them
+    for line in sys.stdin:
+        with tempfile.TemporaryFile("w+") as output:
+            process = os.fork()
+            if not process:
+                wanted = json.loads(line)
+                _become(output, wanted.pop("environment"))
+                sys.exit(_call(module, **wanted))
+            _, status = os.waitpid(process, 0)
+            output.seek(0)
+            print(json.dumps([os.waitstatus_to_exitcode(status), output.read()]), flush=True)
+
+
+def _become(output: IO[str], environment: dict[str, str]) -> None:
+    """Be the process of one function, whose words go to `output`."""
+    os.environ.clear()
+    os.environ.update(environment)
+    for number in (1, 2):
+        os.dup2(output.fileno(), number)
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    signal.alarm(PATIENCE)
+
+
+def _call(module: ModuleType, name: str, arguments: dict[str, Any]) -> int:
     try:
-        getattr(module, name)(**json.loads(arguments))
+        getattr(module, name)(**arguments)
         check()
     except Exception as error:
         described = traceback.TracebackException.from_exception(error, capture_locals=True)
@@ -90,4 +127,4 @@ def main(path: str, name: str, arguments: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -1,6 +1,6 @@
 """Runs every test function of this directory in an interpreter in which urllib3 is urllib4.
 
-The functions look like any other test, but are called by ``alias.py`` in a process of their own;
+The functions look like any other test, but ``alias.py`` calls each in a process of its own;
 fixtures are made here, so a fixture must be something that JSON can carry over.  Clients are
 imported inside the functions: in this process they would find the real urllib3.
 """
@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ from dummyserver.server import DummyServer
 ALIAS = Path(__file__).with_name("alias.py")
 ROOT = Path(__file__).parents[2]
 
-#: Seconds for one function, the start of its interpreter included.
-PATIENCE = 45
+#: A system that cannot fork has no quick way to an interpreter of one's own.
+collect_ignore_glob = [] if hasattr(os, "fork") else ["test_*.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,23 +47,30 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     """Call the function over there, and fail with what it printed if it failed."""
     names = pyfuncitem._fixtureinfo.argnames  # without those that are autouse
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    finished = subprocess.run(
-        [
-            sys.executable, str(ALIAS), str(pyfuncitem.path), pyfuncitem.originalname,
-            json.dumps(arguments, default=os.fspath),
-        ],
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )  # fmt: skip
-    if finished.returncode:
-        pytest.fail(
-            f"exit status {finished.returncode}\n{finished.stdout}\n{finished.stderr}",
-            pytrace=False,
-        )
+    call = {
+        "name": pyfuncitem.originalname,
+        "arguments": arguments,
+        "environment": _environment(),
+    }
+    program = pyfuncitem.funcargs["interpreter"]
+    print(json.dumps(call, default=os.fspath), file=program.stdin, flush=True)
+    status, output = json.loads(program.stdout.readline() or '["none", "it did not start"]')
+    if status:
+        pytest.fail(f"exit status {status}\n{output}", pytrace=False)
     return True
+
+
+@pytest.fixture(scope="module", autouse=True)
+def interpreter(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """The program that calls the functions of one file."""
+    with subprocess.Popen(
+        [sys.executable, str(ALIAS), str(request.path)],
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        yield program
 
 
 def _is_installed(module: str) -> bool:

@@ -7,12 +7,13 @@ number of steps each time.  Steps that cannot be counted cannot be tried one by 
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FrameType
 from typing import Any
+
+from tests.frozen import all_code
 
 #: Called with the code that runs, the offset of the instruction that comes next, and its line.
 Step = Callable[[CodeType, int, int], None]
@@ -146,9 +147,7 @@ class _Monitored(Steps):
 def _codes_of(files: tuple[str, ...]) -> set[CodeType]:
     """Return the code of all functions there are that stands in such files."""
     found: set[CodeType] = set()
-    functions = (one for one in gc.get_objects() if type(one) is FunctionType)
-    todo: list[Any] = [function.__code__ for function in functions]
-    todo = [code for code in todo if code.co_filename.endswith(files)]
+    todo = [code for code in all_code() if code.co_filename.endswith(files)]
     while todo:
         code = todo.pop()
         if code not in found:

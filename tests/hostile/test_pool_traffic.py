@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.hostile.counting import counted
-from tests.hostile.effort import sample
+from tests.hostile.effort import SEED, sample
 from tests.hostile.traffic import (
     Client,
     HostileServer,
@@ -54,8 +54,8 @@ def maxsize(request: pytest.FixtureRequest) -> int:
 
 
 def seeds() -> list[int]:
-    """Others in each run; pytest-randomly prints what makes them the same again."""
-    return [random.randrange(1 << 30) for _ in range(THREADS)]
+    """Of one client each; ``URLLIB4_TEST_SEED`` chooses others (see effort.py)."""
+    return [SEED * THREADS + number for number in range(THREADS)]
 
 
 def test_mixed_traffic_of_a_blocking_pool_keeps_all_promises(
@@ -151,7 +151,7 @@ def test_closing_a_pool_under_traffic_ends_all_of_it(
 ) -> None:
     """Each thread is told; nobody waits for ever, and no socket stays open."""
     with counted(request, "threads on pools that are closed") as counts:
-        for _ in range(10):
+        for turn in range(10):
             pool = HTTPConnectionPool(server.host, server.port, maxsize=2, block=block, timeout=20)
             pool.ConnectionCls = connections = counting_class()
 
@@ -161,7 +161,7 @@ def test_closing_a_pool_under_traffic_ends_all_of_it(
 
             works: list[Callable[[], object]] = [close]
             for seed in seeds()[:8]:
-                client = Client(pool, Counter(), seed)
+                client = Client(pool, Counter(), seed + 1000 * turn)
                 works.append(lambda client=client: use_until_closed(client, counts))  # type: ignore[misc]
             in_threads(works)
             gc.collect()

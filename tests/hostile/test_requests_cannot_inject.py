@@ -16,9 +16,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.hostile.counting import counted
 from tests.hostile.recorder import Recorder
 from tests.hostile.strict_parser import Request, parse_first, parse_multipart, parse_one
@@ -33,11 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::urllib4.exceptions.SecurityWarn
 #: What a caller is promised for an argument that cannot be sent.
 DOCUMENTED = (ValueError, TypeError, HTTPError)
 
-cases = settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+cases = examples(150, HealthCheck.function_scoped_fixture)
 
 # -- what is tried -----------------------------------------------------------------------------
 
@@ -553,6 +550,7 @@ def test_absolute_target_of_a_connection(
 @example("GET", "/", [("Content-Length", "0"), ("Transfer-Encoding", "chunked")], False)
 @example("GET", "/", [("Content-Length", "0"), ("Content-Length", "0")], False)
 @example("GET", "http://user:secret@good.example/", [], False)
+@example("GET", "/", [(b"TRANSFER-ENCODING", "0")], False)
 def test_steps_by_hand(
     judge: Judge,
     connection_class: Any,

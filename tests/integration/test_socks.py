@@ -11,13 +11,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dummyserver.counting import CountingServer
 from dummyserver.script import ScriptedServer
 from dummyserver.server import DummyServer
 from dummyserver.socks import SocksProxy, SocksRequest
+from tests.examples import examples
 from urllib4 import CancelToken, Retry, Timeout
 from urllib4._deadline import Deadline
 from urllib4.contrib._socks import _BoundedSocket
@@ -537,7 +538,7 @@ def test_a_reset_during_the_handshake(script: ScriptedServer) -> None:
         manager.request("GET", "http://127.0.0.1/")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 @given(scheme=st.sampled_from(SCHEMES), noise=st.binary(max_size=40))
 def test_no_reply_gets_another_error_than_ours_out(scheme: str, noise: bytes) -> None:
     """What a peer sends must not decide which exception a program has to expect."""

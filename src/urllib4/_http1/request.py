@@ -7,7 +7,7 @@ given is the length of the body.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .._file_body import FileRun, StreamedBody, file_body
@@ -122,7 +122,11 @@ class RequestPlan:
         if isinstance(self._body, StreamedBody):
             length = self._body.length_left()
         if chunked or codings is not None:
-            _check_codings(codings or [], lengths)
+            if lengths is not None:
+                raise InvalidRequestHeaderError(
+                    "a chunked request has no Content-Length header (RFC 9112, 6.2)"
+                )
+            check_codings(codings or [])
             self.is_chunked = True
             if codings is None:
                 self.fields.append(("Transfer-Encoding", "chunked"))
@@ -295,11 +299,11 @@ def lower_name(name: Any) -> str:
     raise TypeError(f"header names must be str or bytes, not {type(name).__name__}: {name!r}")
 
 
-def _check_codings(codings: list[Any], lengths: list[Any] | None) -> None:
-    if lengths is not None:
-        raise InvalidRequestHeaderError(
-            "a chunked request has no Content-Length header (RFC 9112, 6.2)"
-        )
+def check_codings(codings: Sequence[Any]) -> None:
+    """Check what Transfer-Encoding fields say.
+
+    :raises InvalidRequestHeaderError: a server could not tell where the body ends.
+    """
     for coding in codings:
         text = coding.decode("latin-1") if isinstance(coding, bytes) else str(coding)
         # No other white space than these two: a recipient may not know it, and see no coding.
