@@ -103,6 +103,9 @@ class World:
         self.maxsize = maxsize
         self.outcomes: Counter[str] = Counter()
 
+    def __repr__(self) -> str:
+        return "world"  # the same in each run
+
     def take(
         self, *, cancel: CancelToken | None = None, timeout: float | None = None, user: Any = None
     ) -> tuple[Lease, Conn]:

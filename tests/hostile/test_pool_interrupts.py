@@ -44,7 +44,8 @@ def injected() -> Iterator[None]:
     except ERRORS:
         pass
     except HTTPError as error:
-        assert isinstance(error.__cause__, MemoryError), error
+        if not isinstance(error.__cause__, MemoryError):
+            raise
 
 
 #: Where a connection changes hands; each bytecode of these is tried.
