@@ -233,7 +233,7 @@ class KeepingPool(ConnectionPool):
         leased = isinstance(store, IdleStore) and get_ident() in store._takers  # `is_taken_for`
         conn = None
         try:
-            conn = store.get(block=self.block, timeout=timeout)
+            conn = store.get(self.block, timeout)
         except queue.Empty:
             if self.block and self.pool is not None:
                 raise EmptyPoolError(
@@ -286,7 +286,7 @@ class KeepingPool(ConnectionPool):
         if store is None:
             return
         try:
-            store.put(conn, block=False)
+            store.put(conn, False)
         except queue.Full:
             if conn is None:
                 return

@@ -528,6 +528,9 @@ class HTTPConnection(http.client.HTTPConnection):
         The last response was read whole, nothing is left in the reader or in the TLS layer,
         nothing is unsent, and the peer did not say that it closes.
         """
+        return self._may_go_on()
+
+    def _may_go_on(self) -> bool:
         if self.sock is None or self._unsent:
             return False
         response = self.__response
@@ -831,7 +834,7 @@ class HTTPConnection(http.client.HTTPConnection):
         """Send head and small body in one write; the states are those of http.client."""
         start = _request_line if len(url) <= _LONGEST_KEPT_TARGET else _request_line.__wrapped__
         host = b"" if plan.has_host else self._host_line(url)
-        head = b"%b%b%b" % (start(method, url), host, plan.head_end)
+        head = start(method, url) + host + plan.head_end
         response = self.__response
         if self._call is None or (response is not None and response.will_close):
             self._forget_finished_response()
@@ -987,7 +990,8 @@ class HTTPConnection(http.client.HTTPConnection):
             message = self._receive_by_steps(stream)
         else:
             message = self._receive(stream)
-        if isinstance(message, Http1Response) and message.head is not None and message.head[4]:
+        own = type(message) is Http1Response or isinstance(message, Http1Response)
+        if own and message.head is not None and message.head[4]:
             _log_defects(options.request_url, message.head[4])
         # An answer of 1.0 says so; of all others it is what the connection speaks.
         text = "HTTP/1.0" if message.version == 10 else self._http_vsn_str  # type: ignore[attr-defined]
@@ -997,10 +1001,11 @@ class HTTPConnection(http.client.HTTPConnection):
             stream.answers = number = stream.answers + 1
             if number == 1:
                 stream.endpoints = endpoints_of(self.sock)
+                stream.shutdown = getattr(self.sock, "shutdown", None)
                 self._keep_sessions()
             # The two ends of the connection, and the number of its answers with this one.
             carrier = (stream.endpoints, number)
-        shutdown = getattr(self.sock, "shutdown", None)
+        shutdown = None if stream is None else stream.shutdown
         if type(message) is Http1Response and self.ResponseCls is HTTPResponse:
             response = response_of(message, options, text, carrier, shutdown)
         else:

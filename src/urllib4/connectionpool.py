@@ -55,7 +55,6 @@ from ._reuse import (
     ALIASES,
     DEFAULT_POLICY,
     REUSE_KEYWORDS,
-    Life,
     ReusePolicy,
     discard,
     take_policy,
@@ -726,7 +725,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         elif call.route.kind == "forward":
             _check_forwarded(conn, call.target)
 
-    def _make_request(
+    def _make_request(  # noqa: PLR0915  # long, but one path: see below
         self,
         conn: Any,
         method: str,
@@ -751,7 +750,11 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         # Long, but one path: a function per step costs a frame per request (benchmark ``small``).
         is_own = type(conn) in _OWN_CONNECTIONS  # then, all attributes are there
         call: Call | None = conn._call if is_own else getattr(conn, "_call", None)
-        self._count_request(conn._life if is_own else getattr(conn, "_life", None))
+        life = conn._life if is_own else getattr(conn, "_life", None)
+        with self._lock:
+            self.num_requests += 1
+            if life is not None and life.carried:
+                self._num_reused += 1
         started: Timeout | None = None
         if call is not None and call.fixed is not None and call.timeout is timeout:
             conn.timeout, read_timeout = call.fixed
@@ -810,15 +813,9 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             self._log_response(method, url, response)
         if call is None:
             response._connection = response_conn
-        elif isinstance(response, HTTPResponse):
+        elif type(response) is HTTPResponse or isinstance(response, HTTPResponse):
             self._watch_body(call, response, preload_content)
         return response
-
-    def _count_request(self, life: Life | None) -> None:
-        with self._lock:
-            self.num_requests += 1
-            if life is not None and life.carried:
-                self._num_reused += 1
 
     def _start_connect(self, call: Call | None, conn: Any, timeout: Any) -> Timeout:
         """Start the clock of an attempt, and let `conn` connect as long as that allows."""
@@ -852,10 +849,10 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
             response._on_download = call.on_download
         if not preload:
             return
-        is_last = is_surely_last(response.status, call.retries)
+        status, retries = response.status, call.retries
+        is_last = is_surely_last(status, retries)
         if is_last or (
-            response.status != 101
-            and not may_follow(response, call.retries, call.method, call.redirect)
+            status != 101 and not may_follow(response, retries, call.method, call.redirect)
         ):
             call.phase = "reading the body"
             bounds = None if call.is_unbounded else call.bounds
@@ -867,12 +864,14 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
 
     def _hand_over(self, call: Call, response: Any, conn: Any, lease: Lease) -> None:
         """Let the response end the lease of its connection when it is done with it."""
-        if isinstance(response, HTTPResponse):
-            life = conn._life if type(conn) in _OWN_CONNECTIONS else getattr(conn, "_life", None)
+        if type(response) is HTTPResponse or isinstance(response, HTTPResponse):
+            is_own = type(conn) in _OWN_CONNECTIONS
+            life = conn._life if is_own else getattr(conn, "_life", None)
             if life is not None:
                 life.answered(response.headers, self.reuse)
             if response._is_whole and response._retries is call.retries:
-                lease.end(True)  # nothing is left to be done with it (benchmark ``small``)
+                # Nothing is left to be done with it (benchmark ``small``).
+                lease.end(True, conn._may_go_on() if is_own else None)
                 return
             response.retries = call.retries
         response._pool = self

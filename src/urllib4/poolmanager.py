@@ -628,7 +628,7 @@ class PoolManager(RequestMethods):
             known.is_usable
             and self._router is None  # it looks at each URL
             and _lookup_of(type(self)) == _OWN_LOOKUP
-            and self.__dict__.keys().isdisjoint(_LOOKUP)
+            and _LOOKUP_NAMES.isdisjoint(self.__dict__)
         ):
             return known
         return None
@@ -865,6 +865,7 @@ _LOOKUP = (
     "connection_from_host", "connection_from_context", "connection_from_pool_key",
     "_merge_pool_kwargs", "_proxy_requires_url_absolute_form",
 )  # fmt: skip
+_LOOKUP_NAMES = frozenset(_LOOKUP)
 _lookup_of = operator.attrgetter(*_LOOKUP)
 _OWN_LOOKUP = _lookup_of(PoolManager)
 

@@ -646,13 +646,18 @@ class HTTPResponse(BaseHTTPResponse):
             or "content-encoding" in self.headers._container
         ):
             return False
+        body = fp.body
+        if type(body) is not LengthBody or fp._stream is None:
+            return False
         try:
-            data = fp.take_whole(receive=self.enforce_content_length)
+            data = body.take_whole(self.enforce_content_length)
         except BaseException as error:
             self._bounds = bounds
             self._fail(error)
         if data is None:
             return False
+        fp.length = 0
+        fp._stream = fp._file = None  # as it closes itself after its last byte
         self._body = data
         self._fp_bytes_read = len(data)
         self.length_remaining = 0
@@ -1523,10 +1528,10 @@ def response_of(
     self._request_url = target
     self._carrier = carrier
     self._sock_shutdown = sock_shutdown
+    self.version_string = version_string
     self.headers = headers
     self.status = status
     self.version = message.version
-    self.version_string = version_string
     self.reason = reason
     self.decode_content = decode
     if not enforce:

@@ -52,6 +52,10 @@ def forget_in_a_cycle(pool: HTTPConnectionPool, **options: Any) -> None:
 class CollectingStore(IdleStore):
     """Lets the collector run in each step of taking, waiting and giving back."""
 
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        gc.collect()
+        return super().get(block, timeout)
+
     def _took(self, holder: list[Any]) -> bool:
         gc.collect()
         return super()._took(holder)

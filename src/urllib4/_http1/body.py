@@ -22,7 +22,7 @@ from .._collections import HTTPHeaderDict
 from ..exceptions import IncompleteRead, InvalidChunkLength, ProtocolError
 from .framing import Framing
 from .head import MAX_HEAD_BYTES, MAX_HEAD_LINES, parse_fields
-from .stream import MAX_RECEIVED, ByteStream
+from .stream import FIRST_BYTES, MAX_RECEIVED, ByteStream
 
 #: Longest chunk-size line and trailer line, bytes, extensions included.  Without a bound a
 #: server could fill our memory without ever starting a chunk.
@@ -60,7 +60,7 @@ class LengthBody:
         if not self.left:
             self.complete = True
 
-    def take_whole(self, *, receive: bool) -> bytes | None:
+    def take_whole(self, receive: bool) -> bytes | None:
         """Take all of it if nothing was read before; otherwise return None.
 
         :param receive: wait for what was not received yet, if the body is of moderate size;
@@ -76,8 +76,12 @@ class LengthBody:
         self._done = left
         self.left = 0
         self.complete = True
-        data = bytes(stream._view[start : start + left])
-        stream._consume(start + left)
+        end = start + left
+        data = bytes(stream._view[start:end])
+        if end < FIRST_BYTES:
+            stream._start = end  # all that is to be done then
+        else:
+            stream._consume(end)
         return data
 
     def read(self, amt: int) -> bytes:

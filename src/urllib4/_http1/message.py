@@ -216,23 +216,6 @@ class Http1Response(http.client.HTTPResponse):
         self._after_read()
         return data
 
-    def take_whole(self, *, receive: bool) -> bytes | None:
-        """Return the body, and be closed, if it has a length and was received whole.
-
-        None, and nothing happened, otherwise.
-
-        :param receive: receive what is missing, unless it is much.
-        :raises IncompleteRead: the stream ended.
-        """
-        body, stream = self.body, self._stream
-        if stream is None or type(body) is not LengthBody:
-            return None
-        data = body.take_whole(receive=receive)
-        if data is not None:
-            self.length = 0
-            self._stream = self._file = None
-        return data
-
     def read1(self, n: int = -1) -> bytes:
         """Read at most `n` bytes with at most one receive."""
         body = self._open_body()

@@ -57,10 +57,13 @@ class ByteStream:
     :ivar answers: how many answers were read from the connection.
     :ivar interims: how many interim (1xx) answers came before those.
     :ivar endpoints: what is known of its two ends, from the first answer on.
+    :ivar shutdown: how others stop what waits on the socket, from the first answer on.
     """
 
-    __slots__ = ("_buffer", "_clock", "_end", "_recv", "_recv_into", "_start", "_view", "answers",
-                 "deadline", "endpoints", "interims", "ragged", "sock", "timeout")  # fmt: skip
+    __slots__ = (
+        "_buffer", "_clock", "_end", "_recv", "_recv_into", "_start", "_view", "answers",
+        "deadline", "endpoints", "interims", "ragged", "shutdown", "sock", "timeout",
+    )  # fmt: skip
 
     def __init__(self, sock: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock = sock
@@ -81,6 +84,7 @@ class ByteStream:
         self.ragged = False
         self.answers = self.interims = 0
         self.endpoints: Any = None
+        self.shutdown: Callable[[int], None] | None = None
 
     @property
     def buffered(self) -> int:
