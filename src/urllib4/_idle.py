@@ -437,5 +437,9 @@ class Lease:
             self._holder.clear()
 
     def __del__(self) -> None:
-        if getattr(self, "_holder", None):  # __init__ may have been interrupted, too
+        try:
+            holder = self._holder
+        except AttributeError:  # __init__ was interrupted
+            return
+        if holder:
             self._abandon()

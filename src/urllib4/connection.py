@@ -5,7 +5,7 @@ the wire: a request head is one ``bytes``, and responses are read by ``_http1`` 
 
 Tracers hook the methods of the standard library, and subclasses override them.  If any of
 :data:`_STEPS` is not the original, the request goes through all of them one by one, so that
-nobody is passed by (:meth:`HTTPConnection._takes_steps`).
+nobody is passed by (:meth:`HTTPConnection._is_hooked`).
 """
 
 from __future__ import annotations
@@ -128,10 +128,9 @@ _IDLE: str = http.client._CS_IDLE  # type: ignore[attr-defined]
 _REQ_SENT: str = http.client._CS_REQ_SENT  # type: ignore[attr-defined]
 # What one request passes, in this order, when somebody wants to see it.
 _STEPS = ("putrequest", "putheader", "endheaders", "send", "_send_output")
-_steps_of = operator.attrgetter(*_STEPS)
-_STD_STEPS = _steps_of(_Std)
-_REQUEST = (*_STEPS, "request")
-_request_of = operator.attrgetter(*_REQUEST)
+_STD_PUTREQUEST, _STD_PUTHEADER, _STD_ENDHEADERS, _STD_SEND, _STD_SEND_OUTPUT = (
+    getattr(_Std, step) for step in _STEPS
+)
 _STD_GETRESPONSE = _Std.getresponse
 
 
@@ -256,7 +255,7 @@ class HTTPConnection(http.client.HTTPConnection):
     proxy_response_headers: HTTPHeaderDict | None = None
     # What the constructor sets anyhow, and what is set later.  An object that begins with a copy
     # has a dict of its own: one that Python 3.11 makes when somebody asks for it, as
-    # `_takes_steps` does, is read ten times slower (benchmark ``small``), and one that grows takes
+    # `_is_hooked` does, is read ten times slower (benchmark ``small``), and one that grows takes
     # half of the time that all of the constructor takes (``churn``).
     _layout: dict[str, Any] = {
         **dict.fromkeys((
@@ -705,28 +704,31 @@ class HTTPConnection(http.client.HTTPConnection):
                     f"a request has one {name.decode()} header, and one way to frame its body"
                 )
 
-    def _is_hooked(self) -> bool:
-        """Tell whether somebody replaced :meth:`request` or one of its steps, also in this object.
+    def _is_hooked(self, whole: bool) -> bool:
+        """Tell whether somebody replaced a step of sending, here or in http.client.
 
         Asked per request, not once per class: tracers are often switched on after the first
-        request (costs 0.5 us; benchmark ``small``).
-        """
-        return not (
-            _request_of(type(self)) == _OWN_REQUEST
-            and _Std.putrequest is _STD_STEPS[0]
-            and _Std.putheader is _STD_STEPS[1]
-            and self.debuglevel <= 0
-            and self.__dict__.keys().isdisjoint(_REQUEST)
-        )
+        request (costs 0.5 us; benchmark ``small``).  By identity: what they wrap methods in is
+        often equal to what it wraps.
 
-    def _takes_steps(self) -> bool:
-        """Tell whether somebody replaced a step of sending, here or in the standard library."""
+        :param whole: or :meth:`request` itself.
+        """
+        cls, own = type(self), self.__dict__
         return not (
-            _steps_of(type(self)) == _OWN_STEPS
-            and _Std.putrequest is _STD_STEPS[0]
-            and _Std.putheader is _STD_STEPS[1]
+            cls.putrequest is _OWN_PUTREQUEST
+            and cls.putheader is _OWN_PUTHEADER
+            and cls.endheaders is _STD_ENDHEADERS
+            and cls.send is _STD_SEND
+            and cls._send_output is _STD_SEND_OUTPUT  # type: ignore[attr-defined]
+            and _Std.putrequest is _STD_PUTREQUEST
+            and _Std.putheader is _STD_PUTHEADER
             and self.debuglevel <= 0
-            and self.__dict__.keys().isdisjoint(_STEPS)
+            and "putrequest" not in own
+            and "putheader" not in own
+            and "endheaders" not in own
+            and "send" not in own
+            and "_send_output" not in own
+            and (not whole or (cls.request is _OWN_REQUEST and "request" not in own))
         )
 
     def request(  # type: ignore[override]
@@ -759,7 +761,7 @@ class HTTPConnection(http.client.HTTPConnection):
             plan = request_plan(method, headers, body, chunked=chunked, blocksize=self.blocksize)
         self._request_as_planned(
             method, url, plan, preload_content, decode_content, enforce_content_length,
-            by_steps=self._takes_steps(),
+            by_steps=self._is_hooked(False),
         )  # fmt: skip
 
     def _request_as_planned(
@@ -1110,9 +1112,8 @@ class HTTPConnection(http.client.HTTPConnection):
         return message
 
 
-# Our putrequest and putheader, and the standard library's other steps.
-_OWN_STEPS = (HTTPConnection.putrequest, HTTPConnection.putheader, *_STD_STEPS[2:])
-_OWN_REQUEST = (*_OWN_STEPS, HTTPConnection.request)
+_OWN_REQUEST = HTTPConnection.request
+_OWN_PUTREQUEST, _OWN_PUTHEADER = HTTPConnection.putrequest, HTTPConnection.putheader
 
 
 def _encode_raw_target(target: str) -> bytes:

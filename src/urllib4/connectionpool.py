@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import functools
 import logging
-import operator
 import sys
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
+from types import MethodType
 from typing import Any, Literal
 
 from ._base_connection import ProxyConfig
@@ -173,8 +173,6 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
     num_requests: int
     ConnectionCls: Any = HTTPConnection
     scheme: str | None = "http"
-    # Whether somebody is to be warned when a peer's identity was not checked.
-    _is_tls = False
 
     def __init__(
         self,
@@ -199,6 +197,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         _check_size(maxsize, block)
         # Asked for each request: an attribute is ten times as fast (benchmark ``small``).
         self._is_persistent, self._retries_stale = self.reuse.persistent, self.reuse.retry_stale
+        self._is_tls = self.scheme == "https"
         self.timeout: Any = coerce_timeout(timeout)
         self.retries: Any = Retry.DEFAULT if retries is None else retries
         self.block = block
@@ -463,6 +462,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         chunked: bool,
     ) -> Call:
         """Check the arguments and return the call; nothing is taken or sent yet."""
+        # Long, but flat: each argument finds its place in the call.
         if not isinstance(url, str):
             url = parse_url(url).url  # a Url of ours or of urllib3; a TypeError otherwise
         if url[:1] == "/" and len(url) <= _LONGEST_KNOWN_TARGET:
@@ -472,10 +472,15 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         if assert_same_host and not self.is_same_host(url):
             raise HostChangedError(self, url, retries)
         call = Call(method, url, target)
-        try:
-            call.is_plain = _hooks_of(self) in _OWN_HOOKS
-        except AttributeError:  # no method, but something else in its place
-            call.is_plain = False
+        make: Any = self._make_request
+        limit: Any = self._get_timeout
+        validate: Any = self._validate_conn
+        call.is_plain = (  # see below: _OWN_MAKE_REQUEST
+            type(make) is type(limit) is type(validate) is MethodType
+            and make.__func__ is _OWN_MAKE_REQUEST
+            and limit.__func__ is _OWN_GET_TIMEOUT
+            and (validate.__func__ is _OWN_VALIDATE or validate.__func__ is _OWN_TLS_VALIDATE)
+        )
         policy = self.retries if retries is None else retries
         call.retries = (
             policy if type(policy) is Retry else as_retry(retries, redirect, self.retries)
@@ -780,7 +785,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
                 if body is not None:
                     call.body_pos = mark_used(body, call.body_pos)
             try:
-                if call is not None and call.is_plain and is_own and not conn._is_hooked():
+                if call is not None and call.is_plain and is_own and not conn._is_hooked(True):
                     conn._request_as_planned(
                         method, url, call.plan, False, decode_content, enforce_content_length, False
                     )
@@ -1010,7 +1015,8 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
 
         Every further attempt passes through it again then, so that a tracer sees each.
         """
-        return type(self).urlopen is not _ORIGINAL_URLOPEN or "urlopen" in self.__dict__
+        method = self.urlopen
+        return type(method) is not MethodType or method.__func__ is not _ORIGINAL_URLOPEN
 
     def _urlopen_again(
         self, call: Call, assert_same_host: bool, release_conn: bool | None
@@ -1040,10 +1046,12 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
 
 _ORIGINAL_URLOPEN = HTTPConnectionPool.urlopen
 # Whoever overrides one of these, or replaces it in one pool, may start a timeout that he is given,
-# wants keywords, or to see each connection.  Not by looking into the dict of the pool: on Python
-# 3.11, to ask for it makes all of its methods slow to call (benchmark ``small``).
-_HOOKS = ("_get_timeout", "_make_request", "_validate_conn")
-_hooks_of = operator.attrgetter(*(f"{name}.__func__" for name in _HOOKS))
+# wants keywords, or to see each connection.  A method of the object tells of all that, even where a
+# wrapper is equal to what it wraps.  Not by looking into the dict of the pool: on Python 3.11, to
+# ask for it makes all of its methods slow to call (benchmark ``small``).
+_OWN_MAKE_REQUEST = HTTPConnectionPool._make_request
+_OWN_GET_TIMEOUT = HTTPConnectionPool._get_timeout
+_OWN_VALIDATE = HTTPConnectionPool._validate_conn
 
 
 def preload(response: Any) -> None:
@@ -1166,7 +1174,6 @@ class HTTPSConnectionPool(HTTPConnectionPool):
 
     scheme: str | None = "https"
     ConnectionCls: Any = HTTPSConnection
-    _is_tls = True
 
     def __init__(
         self,
@@ -1287,10 +1294,7 @@ class HTTPSConnectionPool(HTTPConnectionPool):
             )
 
 
-_OWN_HOOKS = tuple(
-    tuple(getattr(own, name) for name in _HOOKS)
-    for own in (HTTPConnectionPool, HTTPSConnectionPool)
-)
+_OWN_TLS_VALIDATE = HTTPSConnectionPool._validate_conn
 
 
 def connection_from_url(url: str, **kw: Any) -> HTTPConnectionPool:

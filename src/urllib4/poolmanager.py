@@ -5,7 +5,6 @@
 
 import logging
 import math
-import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -624,11 +623,17 @@ class PoolManager(RequestMethods):
             or known.key_functions != self.key_fn_by_scheme
         ):
             self._known = known = _Known(self.connection_pool_kw, self.key_fn_by_scheme)
+        cls = type(self)
         if (
             known.is_usable
             and self._router is None  # it looks at each URL
-            and _lookup_of(type(self)) == _OWN_LOOKUP
-            and _LOOKUP_NAMES.isdisjoint(self.__dict__)
+            # By identity: what tracers wrap methods in is often equal to what it wraps.
+            and cls.connection_from_host is _OWN_FROM_HOST
+            and cls.connection_from_context is _OWN_FROM_CONTEXT
+            and cls.connection_from_pool_key is _OWN_FROM_POOL_KEY
+            and cls._merge_pool_kwargs is _OWN_MERGE
+            and cls._proxy_requires_url_absolute_form is _OWN_ABSOLUTE_FORM
+            and _LOOKUP.isdisjoint(self.__dict__)
         ):
             return known
         return None
@@ -861,13 +866,18 @@ def _write_origin(context: dict[str, Any], scheme: str | None, host: str, port: 
     context["host"] = host
 
 
-_LOOKUP = (
-    "connection_from_host", "connection_from_context", "connection_from_pool_key",
-    "_merge_pool_kwargs", "_proxy_requires_url_absolute_form",
+# Whoever overrides or replaces one of these wants to be asked for each request.
+_OWN_FROM_HOST = PoolManager.connection_from_host
+_OWN_FROM_CONTEXT = PoolManager.connection_from_context
+_OWN_FROM_POOL_KEY = PoolManager.connection_from_pool_key
+_OWN_MERGE = PoolManager._merge_pool_kwargs
+_OWN_ABSOLUTE_FORM = PoolManager._proxy_requires_url_absolute_form
+_LOOKUP = frozenset(
+    (
+        "connection_from_host", "connection_from_context", "connection_from_pool_key",
+        "_merge_pool_kwargs", "_proxy_requires_url_absolute_form",
+    )
 )  # fmt: skip
-_LOOKUP_NAMES = frozenset(_LOOKUP)
-_lookup_of = operator.attrgetter(*_LOOKUP)
-_OWN_LOOKUP = _lookup_of(PoolManager)
 
 
 def _unix_url(url: str) -> Any:

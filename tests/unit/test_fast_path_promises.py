@@ -22,7 +22,7 @@ import urllib4.poolmanager
 from dummyserver.counting import CountingServer, ok
 from urllib4 import HTTPConnectionPool, PoolManager, Retry, Timeout
 from urllib4._http1 import head, request
-from urllib4.connection import HTTPConnection
+from urllib4.connection import HTTPConnection, HTTPSConnection
 from urllib4.response import HTTPResponse
 
 SECRETS = ("Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "X-Auth-Token")
@@ -42,10 +42,62 @@ def url_of(server: CountingServer, path: str = "/") -> str:
 # -- whoever looks is shown ----------------------------------------------------------------------
 
 
+class Wrapper:
+    """A method as tracers wrap it: equal to what it wraps, and with all of its attributes.
+
+    :param seen: gets the name at each call.
+    """
+
+    def __init__(self, wrapped: Any, seen: list[str]) -> None:
+        self._wrapped = wrapped
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._wrapped == other)
+
+    def __hash__(self) -> int:
+        return hash(self._wrapped)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Wrapper:
+        return Wrapper(self._wrapped.__get__(instance, owner), self._seen)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._seen.append(self._wrapped.__name__)
+        return self._wrapped(*args, **kwargs)
+
+
+STEPS = ["putrequest", "putheader", "endheaders", "send", "_send_output", "getresponse"]
+
+
+@pytest.mark.parametrize("owner", [http.client.HTTPConnection, HTTPConnection])
+@pytest.mark.parametrize("step", [*STEPS, "request"])
+def test_a_step_that_is_wrapped_in_something_equal_is_seen(
+    step: str, owner: type, server: CountingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if step == "request" and owner is http.client.HTTPConnection:
+        owner = HTTPSConnection  # which inherits ours; http.client's is not called by us
+    seen: list[str] = []
+    with HTTPConnectionPool(server.host, server.port) as pool:
+        assert pool.request("GET", "/").data == b"hello"
+        monkeypatch.setattr(owner, step, Wrapper(getattr(owner, step), seen), raising=False)
+        if owner is HTTPSConnection:
+            conn = HTTPSConnection("localhost")
+            assert conn._is_hooked(True)
+            assert not conn._is_hooked(False)
+            return
+        assert pool.request("GET", "/").data == b"hello"
+        assert step in seen
+        monkeypatch.undo()
+        seen.clear()
+        assert pool.request("GET", "/").data == b"hello"
+        assert not seen
+
+
 @pytest.mark.parametrize("place", ["standard class", "our class", "instance"])
-@pytest.mark.parametrize(
-    "step", ["putrequest", "putheader", "endheaders", "send", "_send_output", "getresponse"]
-)
+@pytest.mark.parametrize("step", STEPS)
 def test_a_step_replaced_after_the_first_request_sees_the_next_one(
     step: str, place: str, server: CountingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +140,7 @@ MANAGER_HOOKS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("place", ["class", "instance"])
+@pytest.mark.parametrize("place", ["class", "instance", "wrapped"])
 @pytest.mark.parametrize("name", [*POOL_HOOKS, *MANAGER_HOOKS])
 def test_a_method_of_pool_or_manager_replaced_later_sees_the_next_request(
     name: str, place: str, server: CountingServer, monkeypatch: pytest.MonkeyPatch
@@ -108,6 +160,8 @@ def test_a_method_of_pool_or_manager_replaced_later_sees_the_next_request(
 
         if place == "class":
             monkeypatch.setattr(type(owner), name, hook)
+        elif place == "wrapped":
+            monkeypatch.setattr(type(owner), name, Wrapper(original, calls), raising=False)
         else:
             monkeypatch.setattr(owner, name, hook.__get__(owner), raising=False)
         assert manager.request("GET", url_of(server)).data == b"hello"

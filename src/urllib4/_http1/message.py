@@ -287,7 +287,7 @@ class Http1Response(http.client.HTTPResponse):
         """Do nothing, which is cheaper than the ``close()`` of io's own finaliser."""
 
 
-_new = Http1Response.__new__
+_new, _begin = Http1Response.__new__, Http1Response._begin
 
 
 def receive_response(sock: Any, method: str, stream: ByteStream, upgrade: bool) -> Http1Response:
@@ -304,7 +304,7 @@ def receive_response(sock: Any, method: str, stream: ByteStream, upgrade: bool) 
     self.debuglevel = 0
     self._msg = None
     self._file = None
-    self._begin(stream)
+    _begin(self, stream)
     return self
 
 

@@ -189,6 +189,9 @@ class Timeout:
             or self._running_deadline is not None
         ):
             return None
+        if connect is read is _DEFAULT_TIMEOUT:
+            connect = read = getdefaulttimeout()
+            return connect, read
         if connect is _DEFAULT_TIMEOUT:
             connect = getdefaulttimeout()
         if read is _DEFAULT_TIMEOUT:
