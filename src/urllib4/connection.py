@@ -64,7 +64,7 @@ from .exceptions import (
     NewConnectionError,
     SystemTimeWarning,
 )
-from .response import HTTPResponse, response_of
+from .response import HTTPResponse, _response_of
 from .util import connection as _connection
 from .util._tls_sessions import TLSSessionCache, checked_session_cache
 from .util.request import SKIP_HEADER
@@ -1009,7 +1009,7 @@ class HTTPConnection(http.client.HTTPConnection):
             carrier = (stream.endpoints, number)
         shutdown = None if stream is None else stream.shutdown
         if type(message) is Http1Response and self.ResponseCls is HTTPResponse:
-            response = response_of(message, options, text, carrier, shutdown)
+            response = _response_of(message, options, text, carrier, shutdown)
         else:
             response = self._wrapped(message, options, text, shutdown)
             response._carrier = carrier

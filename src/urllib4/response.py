@@ -173,7 +173,7 @@ class BaseHTTPResponse(io.IOBase):
         )
         self.status = status
         self.version = version
-        self.version_string = version_string
+        self.version_string: str = version_string
         self.reason = reason
         self.decode_content = decode_content
         self._request_url: str | None = request_url
@@ -480,7 +480,7 @@ class HTTPResponse(BaseHTTPResponse):
         )
         self.status = status
         self.version = version
-        self.version_string = version_string
+        self.version_string: str = version_string
         self.reason = reason
         self.decode_content = decode_content
         if not enforce_content_length:
@@ -1500,7 +1500,7 @@ _ORIGINAL_UPDATE_CHUNK_LENGTH = HTTPResponse._update_chunk_length
 _new_response = HTTPResponse.__new__
 
 
-def response_of(
+def _response_of(
     message: Http1Response,
     options: tuple[str, str, bool, bool, bool],
     version_string: str,

@@ -409,7 +409,7 @@ def test_a_response_made_by_a_connection_is_the_one_that_the_constructor_makes(
     for one in received:
         assert one.head is not None
     shutdown = print
-    made = response_module.response_of(
+    made = response_module._response_of(
         received[0], ("GET", "/x", preload, decode, enforce), "HTTP/1.1", None, shutdown
     )
     constructed = HTTPResponse(
