@@ -602,7 +602,10 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
                         raise
                     if not self._may_resend(call, conn, error):
                         raise
-                    response = self._resend(call, conn, error)
+                    self._prepare_resend(call, conn, error)
+                    response = None
+                if response is None:  # not within the error, which would be part of the next
+                    response = self._exchange(call, conn)
             self._hand_over(call, response, conn, lease)
             return response
         except EmptyPoolError:
@@ -649,8 +652,8 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
                 if bound is not None and bound.expired:
                     raise
 
-    def _resend(self, call: Call, conn: Any, error: OSError) -> Any:
-        """Send the call on a new connection: the server had closed a kept one.
+    def _prepare_resend(self, call: Call, conn: Any, error: OSError) -> None:
+        """Let the call be sent on a new connection: the server had closed a kept one.
 
         That is nobody's fault: a server may close an idle connection while the request is on its
         way (RFC 9112, 9.3.1 and 9.5).  So it does not count as a retry, and happens once.
@@ -658,7 +661,6 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
         log.debug("Resending on a new connection: %s (%r)", _without_userinfo(call.url), error)
         self._ledger.resent()
         discard(conn, "stale")
-        return self._exchange(call, conn)
 
     def _may_resend(self, call: Call, conn: Any, error: OSError) -> bool:
         """Tell whether a request that was not answered at all may be sent again, unasked.

@@ -157,6 +157,21 @@ def test_once_and_no_more(script: ScriptedServer, pool: HTTPConnectionPool) -> N
     assert copies(script, b"/second") == 2
 
 
+def test_what_goes_wrong_then_is_told_by_itself(
+    script: ScriptedServer, pool: HTTPConnectionPool
+) -> None:
+    """That a kept connection was closed is nobody's fault, and no part of a later error."""
+    kept(script, pool).expect(b"GET /again ").close()
+    script.accept().expect(b"GET /again ").send(b"HTTP/1.1 abc\r\n\r\n")
+    with pytest.raises(ProtocolError) as failure:
+        pool.request("GET", "/again")
+    chain, error = [], failure.value.__context__
+    while error is not None:
+        chain.append(error)
+        error = error.__context__
+    assert not any(isinstance(one, OSError) for one in chain), chain
+
+
 def test_further_attempts_are_those_of_the_policy(
     script: ScriptedServer, pool: HTTPConnectionPool
 ) -> None:
