@@ -126,14 +126,6 @@ class IdleStore(_Queue):  # type: ignore[type-arg]
 
     # -- taking ----------------------------------------------------------------------------
 
-    def taken_for(self, holder: list[Any]) -> None:
-        """Let this thread's next :meth:`get` move the entry into the empty list `holder`, too."""
-        self._takers[get_ident()] = holder
-
-    def is_taken_for(self) -> bool:
-        """Tell whether the next :meth:`get` of this thread is for somebody's list."""
-        return get_ident() in self._takers
-
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take an entry.
 
@@ -345,7 +337,8 @@ class Lease:
         """
         store = self._store
         if store is not None:
-            store._takers[get_ident()] = self._holder  # `taken_for`
+            # So that this thread's next get() moves the entry into our list.
+            store._takers[get_ident()] = self._holder
         conn = self._pool._get_conn(timeout=timeout)
         holder = self._holder
         if self._cancel is not None or not holder or holder[-1] is not conn:

@@ -230,7 +230,7 @@ class KeepingPool(ConnectionPool):
         if store is None:
             raise ClosedPoolError(self, "Pool is closed.")
         # Whoever has a lease gives back by it, also when we fail.
-        leased = isinstance(store, IdleStore) and get_ident() in store._takers  # `is_taken_for`
+        leased = isinstance(store, IdleStore) and get_ident() in store._takers
         conn = None
         try:
             conn = store.get(self.block, timeout)

@@ -577,6 +577,7 @@ class HTTPConnectionPool(KeepingPool, RequestMethods):
 
         :raises HTTPError: it failed and is not to be sent again.
         """
+        # Long for its errors: each way out ends the lease, in one place (benchmark ``small``).
         # Before anything is taken: whatever happens then, there is one that gives it back.
         lease = Lease(self, None, call.cancel)
         conn = None
